@@ -80,11 +80,7 @@ export interface TrackConfig {
   readonly weight: number | undefined
 }
 
-export type CheckConfig =
-  | TcpCheckConfig
-  | HttpCheckConfig
-  | MysqlCheckConfig
-  | CommandCheckConfig
+export type CheckConfig = TcpCheckConfig | HttpCheckConfig | MysqlCheckConfig | CommandCheckConfig
 
 export interface CheckTimingConfig {
   readonly intervalMs: number
