@@ -1,0 +1,43 @@
+/**
+ * What the process asks of the kernel about itself: descriptors, memory, scheduling.
+ */
+import { NativeBytes } from "./bytes.ts"
+import { check } from "./fd.ts"
+import { lastErrno, libc, NULL } from "./libc.ts"
+
+const RLIMIT_NOFILE = 7
+const RLIMIT_BYTES = 16
+const MCL_CURRENT = 1
+const MCL_FUTURE = 2
+const MCL_ONFAULT = 4
+const SCHED_FIFO = 1
+/** Children of the process do not inherit real-time scheduling. */
+const SCHED_RESET_ON_FORK = 0x40000000
+
+/** Raises the soft limit of open files to the hard one; returns the limit in force. */
+export function raiseOpenFilesLimit(): number {
+  const limit = new NativeBytes(RLIMIT_BYTES)
+  check(libc.prlimit(0, RLIMIT_NOFILE, NULL, limit.address), "read the open files limit")
+  const hard = limit.view.getBigUint64(8, true)
+  limit.view.setBigUint64(0, hard, true)
+  check(libc.prlimit(0, RLIMIT_NOFILE, limit.address, NULL), "raise the open files limit")
+  return Number(hard < 2n ** 31n ? hard : 2n ** 31n)
+}
+
+/**
+ * Keeps pages in memory once touched. MCL_ONFAULT, because without it the kernel would populate the
+ * whole reserved heap of the runtime at once (measured: 15 s, 6.4 GB).
+ */
+export function lockMemory(): { ok: true } | { ok: false; errno: number } {
+  if (libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) === 0) return { ok: true }
+  return { ok: false, errno: lastErrno() }
+}
+
+/** Puts the calling thread under SCHED_FIFO with `priority` (1–99). */
+export function useFifoScheduling(priority: number): { ok: true } | { ok: false; errno: number } {
+  const parameter = new NativeBytes(4)
+  parameter.view.setInt32(0, priority, true)
+  const policy = SCHED_FIFO | SCHED_RESET_ON_FORK
+  if (libc.sched_setscheduler(0, policy, parameter.address) === 0) return { ok: true }
+  return { ok: false, errno: lastErrno() }
+}
