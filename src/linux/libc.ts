@@ -22,6 +22,7 @@ export const libc = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: "ptr" },
   accept4: { args: [i32, ptr, ptr, i32], returns: i32 },
   bind: { args: [i32, ptr, u32], returns: i32 },
+  clock_gettime: { args: [i32, ptr], returns: i32 },
   close: { args: [i32], returns: i32 },
   connect: { args: [i32, ptr, u32], returns: i32 },
   epoll_create1: { args: [i32], returns: i32 },

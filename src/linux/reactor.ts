@@ -1,0 +1,116 @@
+/**
+ * The event loop of a data thread: descriptors, timers, deferred work.
+ *
+ * Edge-triggered throughout, so that a descriptor costs one `epoll_ctl` in its life. A handler
+ * therefore reads until it knows that nothing is left; one that stops early, so that others get
+ * their turn, calls `defer` and is called again in the next pass.
+ *
+ * An exception in a handler ends what that handler serves (`fail`), never the loop.
+ */
+import { after, type Instant } from "../net/time.ts"
+import { type TimerEntry, TimerWheel } from "../net/timer-wheel.ts"
+import { monotonicNow } from "./clock.ts"
+import { Epoll } from "./epoll.ts"
+
+/** What a descriptor's events are delivered to. */
+export interface Handler {
+  /** `events` is the epoll mask; 0 when called because of `defer`. */
+  handle(fd: number, events: number): void
+  /** `handle` threw: release everything it holds. Must not throw. */
+  fail(error: unknown): void
+}
+
+interface Deferred {
+  readonly fd: number
+  readonly generation: number
+}
+
+const EVENTS_MAX = 256
+const GENERATION_MASK = 0x3fffffff
+
+export class Reactor {
+  /** Of the current pass: one clock reading serves all its events. */
+  now: Instant = monotonicNow()
+  readonly timers = new TimerWheel(this.now)
+  readonly #epoll = new Epoll(EVENTS_MAX)
+  readonly #handlers: (Handler | undefined)[] = []
+  readonly #generations: number[] = []
+  #deferred: Deferred[] = []
+
+  /** Registers `fd`; throws `SystemError` when the kernel refuses. */
+  add(fd: number, events: number, handler: Handler): void {
+    while (this.#handlers.length <= fd) {
+      this.#handlers.push(undefined)
+      this.#generations.push(0)
+    }
+    this.#epoll.add(fd, events, this.#generation(fd))
+    this.#handlers[fd] = handler
+  }
+
+  modify(fd: number, events: number): void {
+    this.#epoll.modify(fd, events, this.#generation(fd))
+  }
+
+  /** Forgets `fd` before it is closed; closing takes it out of the epoll set. */
+  forget(fd: number): void {
+    this.#handlers[fd] = undefined
+    this.#generations[fd] = (this.#generation(fd) + 1) & GENERATION_MASK
+  }
+
+  /** Takes out an `fd` that stays open. */
+  remove(fd: number): void {
+    this.#epoll.remove(fd)
+    this.forget(fd)
+  }
+
+  /** Calls the handler of `fd` again in the next pass, unless it is forgotten until then. */
+  defer(fd: number): void {
+    this.#deferred.push({ fd, generation: this.#generation(fd) })
+  }
+
+  /** Arms `entry`'s one timer. */
+  arm(entry: TimerEntry, delayMs: number): void {
+    this.timers.arm(entry, after(this.now, delayMs))
+  }
+
+  /** Every distinct handler, for rare sweeps over all connections. */
+  handlers(): Set<Handler> {
+    return new Set(this.#handlers.filter((handler) => handler !== undefined))
+  }
+
+  /** One pass: waits up to `waitMsMax` for events and handles all that is due. */
+  pass(waitMsMax: number): void {
+    const deferred = this.#deferred
+    const waitMs = deferred.length > 0 ? 0 : this.timers.waitMs(monotonicNow(), waitMsMax)
+    const count = this.#epoll.wait(waitMs)
+    this.now = monotonicNow()
+    this.#deferred = []
+    for (let index = 0; index < count; index++) {
+      const fd = this.#epoll.fd(index)
+      if (this.#epoll.generation(index) !== this.#generations[fd]) continue
+      this.#dispatch(fd, this.#epoll.events(index))
+    }
+    for (const { fd, generation } of deferred) {
+      if (generation === this.#generations[fd]) this.#dispatch(fd, 0)
+    }
+    this.timers.advance(this.now)
+  }
+
+  close(): void {
+    this.#epoll.close()
+  }
+
+  #generation(fd: number): number {
+    return this.#generations[fd] ?? 0
+  }
+
+  #dispatch(fd: number, events: number): void {
+    const handler = this.#handlers[fd]
+    if (handler === undefined) return
+    try {
+      handler.handle(fd, events)
+    } catch (error) {
+      handler.fail(error)
+    }
+  }
+}
