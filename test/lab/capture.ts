@@ -1,0 +1,68 @@
+/**
+ * Recording frames with tcpdump and reading them back with tshark: an opinion on what was on the
+ * wire that shares no code with ours.
+ */
+import { join } from "node:path"
+import type { Host } from "./host.ts"
+import { execCommand, type ManagedProcess } from "./process.ts"
+
+export interface CaptureOptions {
+  readonly interface?: string
+  /** pcap filter, such as `proto 112 or arp`. */
+  readonly filter?: string
+}
+
+let captures = 0
+
+/** Starts recording on an interface of `host` (default: any); resolves when it is recording. */
+export async function startCapture(host: Host, options: CaptureOptions = {}): Promise<Capture> {
+  captures += 1
+  const path = join(host.directory, `capture-${captures}.pcap`)
+  const device = options.interface ?? "any"
+  const tcpdump = host.spawn(
+    // --immediate-mode and -U: each frame is in the file at once. -Z: the folder is root's.
+    // biome-ignore format: one option a line would say less
+    ["tcpdump", "-i", device, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", path, options.filter ?? ""],
+    { name: "tcpdump" },
+  )
+  await tcpdump.waitFor("listening on")
+  return new Capture(path, tcpdump)
+}
+
+export class Capture {
+  readonly path: string
+  readonly #tcpdump: ManagedProcess
+
+  constructor(path: string, tcpdump: ManagedProcess) {
+    this.path = path
+    this.#tcpdump = tcpdump
+  }
+
+  /** Ends the recording. */
+  async stop(): Promise<this> {
+    await this.#tcpdump.stop({ signal: "SIGINT" })
+    return this
+  }
+
+  /**
+   * One row per frame that passes tshark's `displayFilter`, one text per field ("" when absent,
+   * comma-separated when it occurs more than once). May be asked while the recording runs.
+   */
+  async fields(names: readonly string[], displayFilter = ""): Promise<string[][]> {
+    const fields = names.flatMap((name) => ["-e", name])
+    const output = await execCommand(
+      ["tshark", "-n", "-r", this.path, "-Y", displayFilter, "-T", "fields", ...fields],
+      { timeoutMs: 60_000 },
+    )
+    return output
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => line.split("\t"))
+  }
+
+  /** Whole dissections, as tshark's JSON has them. */
+  async json(displayFilter = ""): Promise<unknown[]> {
+    const argv = ["tshark", "-n", "-r", this.path, "-Y", displayFilter, "-T", "json"]
+    return JSON.parse(await execCommand(argv, { timeoutMs: 60_000 }))
+  }
+}
