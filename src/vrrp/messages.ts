@@ -13,7 +13,6 @@
  */
 import type { VrrpConfig } from "../config/config.ts"
 import type { Address, Prefix } from "../net/address.ts"
-import type { Mac } from "../net/mac.ts"
 import type { Tracking } from "./tracking.ts"
 
 /** Control → vrrp thread. `router` is `VrrpConfig.name`. */
