@@ -67,6 +67,7 @@ export const EADDRNOTAVAIL = 99
 export const ENETDOWN = 100
 export const ENETUNREACH = 101
 export const ECONNRESET = 104
+export const ENOBUFS = 105
 export const ENOTCONN = 107
 export const ETIMEDOUT = 110
 export const ECONNREFUSED = 111
