@@ -72,9 +72,8 @@ export class Lab implements AsyncDisposable {
   closeNow(): void {
     if (!openLabs.delete(this)) return
     for (const host of this.#hosts.values()) removeNamespace(host.namespace)
-    if (process.env["CAUSEWAY_LAB_KEEP"] === undefined) {
-      rmSync(this.directory, { recursive: true, force: true })
-    }
+    const { CAUSEWAY_LAB_KEEP } = process.env
+    if (CAUSEWAY_LAB_KEEP === undefined) rmSync(this.directory, { recursive: true, force: true })
   }
 
   [Symbol.asyncDispose](): Promise<void> {

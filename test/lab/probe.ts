@@ -1,0 +1,72 @@
+/** Starts `prober.ts` inside a host and collects its report. */
+import type { Host } from "./host.ts"
+import type { ProberOptions, ProberProgress, ProberReport } from "./prober.ts"
+import type { ManagedProcess } from "./process.ts"
+import { eventually } from "./wait.ts"
+
+export type ProbeOptions = Partial<Omit<ProberOptions, "host" | "port">>
+
+/** A fresh connection to `target` ("address:port") every 10 ms until `stop()`. */
+export async function startProbe(
+  host: Host,
+  target: string,
+  options: ProbeOptions = {},
+): Promise<Probe> {
+  const colon = target.lastIndexOf(":")
+  const settings: ProberOptions = {
+    intervalMs: 10,
+    timeoutMs: 250,
+    send: "",
+    until: "answered",
+    identity: "^(.+?)\\r?\\n",
+    ...options,
+    host: target.slice(0, colon).replace(/^\[|\]$/g, ""),
+    port: Number(target.slice(colon + 1)),
+  }
+  // A SYN in flight when its attempt is over must not come back.
+  await host.sysctl({ "net.ipv4.tcp_syn_retries": 1 })
+  const child = host.spawn(
+    [process.execPath, `${import.meta.dir}/prober.ts`, JSON.stringify(settings)],
+    { name: "prober" },
+  )
+  await child.waitFor('"started"')
+  return new Probe(child)
+}
+
+/** Options for a probe of an HTTP server whose body is one line with its name. */
+export const httpProbe: ProbeOptions = {
+  send: "GET / HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n",
+  identity: "\\r\\n\\r\\n(?:[0-9a-f]+\\r\\n)?([^\\r\\n]+)",
+}
+
+export class Probe {
+  readonly #child: ManagedProcess
+
+  constructor(child: ManagedProcess) {
+    this.#child = child
+  }
+
+  /** How it stands, at most 250 ms old. */
+  get progress(): ProberProgress {
+    const line = this.#child.stdout.trimEnd().split("\n").at(-1) ?? "{}"
+    return JSON.parse(line).progress ?? { attempts: 0, successes: 0, servers: {} }
+  }
+
+  /** Waits until `count` further attempts have succeeded. */
+  async successes(count: number, timeoutMs = 10_000): Promise<void> {
+    const goal = this.progress.successes + count
+    await eventually(() => this.progress.successes >= goal, {
+      timeoutMs,
+      what: `${count} successful probes`,
+    })
+  }
+
+  /** Ends the probing and returns the books. */
+  async stop(): Promise<ProberReport> {
+    await this.#child.stop()
+    const line = this.#child.stdout.trimEnd().split("\n").at(-1) ?? ""
+    const message = JSON.parse(line)
+    if (message.report === undefined) throw new Error(`No report:\n${this.#child.tail()}`)
+    return message.report
+  }
+}
