@@ -7,7 +7,8 @@ set -eu
 cd "$(dirname "$0")/.."
 stamp=node_modules/.package-lock.json # npm writes it at the end of an install
 
-if [ ! -e "$stamp" ] || [ package-lock.json -nt "$stamp" ]; then
+# A linked node_modules is somebody else's: npm ci would empty it.
+if [ ! -L node_modules ] && { [ ! -e "$stamp" ] || [ package-lock.json -nt "$stamp" ]; }; then
   npm ci --silent --no-audit --no-fund --no-progress || {
     echo "bootstrap: npm ci failed; run it by hand to see why" >&2
     exit 1
