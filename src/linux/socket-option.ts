@@ -4,6 +4,7 @@
  */
 import { NativeBytes } from "./bytes.ts"
 import { type Capability, checkPrivileged, ownPrivilegedFd } from "./capability.ts"
+import type { SystemError } from "./errno.ts"
 import { check, type Fd, ownFd } from "./fd.ts"
 import { libc } from "./libc.ts"
 
@@ -16,13 +17,14 @@ export const SOL_SOCKET = 1
 export const SO_RCVBUF = 8
 export const SO_PRIORITY = 12
 export const SO_RCVTIMEO = 20
-export const SO_BINDTODEVICE = 25
 export const SO_ATTACH_FILTER = 26
-export const SO_RCVBUFFORCE = 33
+export const SO_BINDTOIFINDEX = 62
 
 export const MSG_TRUNC = 0x20
-export const MSG_DONTWAIT = 0x40
 export const MSG_NOSIGNAL = 0x4000
+
+/** A send that fails is an ordinary event (the interface is down); the caller counts or logs it. */
+export type SendResult = { readonly ok: true } | { readonly ok: false; readonly error: SystemError }
 
 export interface SocketKind {
   readonly family: number
