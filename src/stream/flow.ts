@@ -8,7 +8,7 @@
  */
 import { NativeBytes } from "../linux/bytes.ts"
 import { EAGAIN } from "../linux/errno.ts"
-import { receive, send, shutdownWrite } from "../linux/tcp.ts"
+import { disableNagle, receive, send, shutdownWrite } from "../linux/tcp.ts"
 
 /** Large enough to make the two calls per chunk cheap (measured: 300 CPU ms per GB). */
 const CHUNK_BYTES = 256 * 1024
@@ -41,14 +41,19 @@ export class Flow {
   /** The source has sent FIN: after a short read the end of the stream still waits to be read. */
   isHungUp = false
   hasEnded = false
-  /** Writes to the target so far, 2 standing for "more than one". */
-  writes: 0 | 1 | 2 = 0
+  /** Writes until Nagle's algorithm is turned off; negative: never. */
+  #noDelayAfter: number
   #pending: NativeBytes | undefined = undefined
   #pendingStart = 0
 
-  constructor(source: number, target: number) {
+  /**
+   * `noDelay`: whether the target has TCP_NODELAY already, or is to get it before its second write.
+   * A first write is never delayed, so a connection with one request saves the call.
+   */
+  constructor(source: number, target: number, noDelay: "inherited" | "after-first-write") {
     this.source = source
     this.target = target
+    this.#noDelayAfter = noDelay === "inherited" ? -1 : 1
   }
 
   get isBlocked(): boolean {
@@ -83,7 +88,7 @@ export class Flow {
   }
 
   #forward(count: number): FlowState {
-    if (this.writes < 2) this.writes++
+    if (this.#noDelayAfter >= 0 && this.#noDelayAfter-- === 0) disableNagle(this.target)
     const sent = send(this.target, scratch, 0, count)
     if (sent === count) {
       this.bytes += count

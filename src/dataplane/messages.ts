@@ -1,0 +1,84 @@
+/**
+ * What the control thread and a data thread say to each other. All of it is plain data.
+ *
+ * Control → thread goes through `linux/mailbox.ts`; thread → control is `postMessage`. Changes are
+ * incremental and named, so that one pool of thousands can change without the others being touched.
+ * Health, operator states and weights are not messages: they are cells of the `ServerBoard`.
+ */
+
+import type { MailboxAddress } from "../linux/mailbox.ts"
+import type { Address } from "../net/address.ts"
+import type { PoolSpec } from "../pool/pool.ts"
+import type { StreamRecord } from "../stream/context.ts"
+import type { StreamListenerSpec } from "../stream/driver.ts"
+
+export interface DataPoolSpec extends PoolSpec {
+  readonly connectTimeoutMs: number
+  readonly connectRetries: number
+  readonly maxFails: number
+  readonly failTimeoutMs: number
+  readonly closeOnDown: boolean
+  readonly source: readonly Address[]
+}
+
+/** A listening socket that is this thread's; control opened it and will close it. */
+export interface DataListenerSpec extends StreamListenerSpec {
+  /** Stays the same while the socket does. */
+  readonly id: string
+  readonly fd: number
+}
+
+export type ToDataThread =
+  | {
+      readonly type: "configure"
+      /** Answered by `done` with the same number, after which removed sockets may be closed. */
+      readonly id: number
+      readonly pools: { readonly set: readonly DataPoolSpec[]; readonly remove: readonly string[] }
+      readonly listeners: {
+        readonly set: readonly DataListenerSpec[]
+        readonly remove: readonly string[]
+      }
+      readonly accessLog: boolean
+    }
+  /** Reset, on both sides, every connection that came through one of the addresses. */
+  | { readonly type: "reset"; readonly id: number; readonly addresses: readonly Address[] }
+  /** Servers that went down: close their connections where the pool asks for it. */
+  | { readonly type: "servers-down"; readonly slots: readonly number[] }
+  /** Reset what is still open and end. */
+  | { readonly type: "stop" }
+  /** Fault injection for the tests, refused unless the process was started with it enabled. */
+  | { readonly type: "fault"; readonly fault: DataFault }
+
+/** hang: spin for ever; throw: leave the loop by an exception. */
+export type DataFault = "hang" | "throw"
+
+export type FromDataThread =
+  | { readonly type: "started" }
+  | { readonly type: "done"; readonly id: number }
+  | { readonly type: "access"; readonly records: readonly StreamRecord[] }
+  | {
+      readonly type: "log"
+      readonly level: "debug" | "info" | "warn" | "error"
+      readonly component: string
+      readonly message: string
+      readonly fields: Readonly<Record<string, string | number | boolean>>
+    }
+  | { readonly type: "stopped" }
+
+/** The first message a data thread gets, by `postMessage`, before it enters its loop. */
+export interface DataThreadStart {
+  /** Its number in the fd ledger, 1–255. */
+  readonly owner: number
+  /** Index of its own tables in the arrays. */
+  readonly index: number
+  readonly mailbox: MailboxAddress
+  readonly heartbeat: SharedArrayBuffer
+  readonly ledger: SharedArrayBuffer
+  readonly board: SharedArrayBuffer
+  readonly budget: SharedArrayBuffer
+  readonly sessionsMax: number
+  readonly serverCounters: readonly SharedArrayBuffer[]
+  readonly listenerCounters: readonly SharedArrayBuffer[]
+  /** Allows `fault` messages. */
+  readonly faultInjection: boolean
+}

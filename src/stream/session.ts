@@ -1,0 +1,323 @@
+/**
+ * One proxied connection: choose a server, connect (to another one if that fails), relay until both
+ * sides have finished, one fails, or nothing moves for the idle time.
+ *
+ * System calls of a short request-response connection, the whole of its cost (about 95 % of the CPU
+ * is the kernel's TCP): accept4, socket, connect, epoll_ctl × 3, recv and send × 2, recv × 2 for the
+ * ends, shutdown × 2, close × 2. What is missing here is missing on purpose: options of the client's
+ * socket are inherited from the listener, Nagle's algorithm is turned off only before a second
+ * write, keep-alive to the server only on connections that live for a while.
+ */
+import type { NativeBytes } from "../linux/bytes.ts"
+import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
+import { EADDRNOTAVAIL, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
+import type { Handler } from "../linux/reactor.ts"
+import {
+  closeFd,
+  enableKeepAlive,
+  localEndpoint,
+  pendingError,
+  resetFd,
+  startConnect,
+} from "../linux/tcp.ts"
+import type { Address, Endpoint } from "../net/address.ts"
+import { after, type Instant } from "../net/time.ts"
+import { TimerEntry } from "../net/timer-wheel.ts"
+import type { PoolServer } from "../pool/pool.ts"
+import type { ListenerSettings, StreamContext, StreamPool, StreamRecord } from "./context.ts"
+import type { EndReason } from "./end-reason.ts"
+import { Flow, FlowState } from "./flow.ts"
+
+const READ_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
+const WRITE_EVENTS = READ_EVENTS | EPOLLOUT
+const HANG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+const READABLE = EPOLLIN | HANG_UP
+
+/** A connection that lives this long gets keep-alive towards its server. */
+const KEEPALIVE_AFTER_MS = 15_000
+
+/** Shared by the many sessions that never had to retry. */
+const NONE: PoolServer[] = []
+
+let nextSource = 0
+
+export class Session extends TimerEntry implements Handler {
+  readonly #context: StreamContext
+  readonly #settings: ListenerSettings
+  readonly #pool: StreamPool
+  readonly #client: number
+  readonly #clientEndpoint: Endpoint | undefined
+  readonly #clientHash: number
+  readonly #startedAt: Instant
+  #server = -1
+  #target: PoolServer | undefined = undefined
+  #tried = NONE
+  #connectMs = 0
+  #lastActivity: Instant
+  /** Client → server, once connected. */
+  #upward: Flow | undefined = undefined
+  #downward: Flow | undefined = undefined
+  #isKeptAlive = false
+  #isClosed = false
+
+  /** Takes over `client`, an accepted socket. `clientEndpoint` only matters to the access log. */
+  constructor(
+    context: StreamContext,
+    origin: {
+      readonly settings: ListenerSettings
+      readonly pool: StreamPool
+      readonly client: number
+      readonly clientEndpoint: Endpoint | undefined
+      readonly clientHash: number
+    },
+  ) {
+    super()
+    this.#context = context
+    this.#settings = origin.settings
+    this.#pool = origin.pool
+    this.#client = origin.client
+    this.#clientEndpoint = origin.clientEndpoint
+    this.#clientHash = origin.clientHash
+    this.#startedAt = context.reactor.now
+    this.#lastActivity = context.reactor.now
+  }
+
+  /** Slot of the server it uses, -1 before one is chosen. */
+  get serverSlot(): number {
+    return this.#target?.slot ?? -1
+  }
+
+  get closesOnDown(): boolean {
+    return this.#pool.closeOnDown
+  }
+
+  /** The address the client connected to. */
+  localAddress(): Address | undefined {
+    return localEndpoint(this.#client)?.address
+  }
+
+  /** Tries servers until one connect is under way or none is left. */
+  connect(): void {
+    const { reactor } = this.#context
+    for (;;) {
+      const server = this.#pool.pool.pick(this.#clientHash, reactor.now, this.#tried)
+      if (server === undefined) {
+        return this.#close(this.#tried.length === 0 ? "no_server" : "connect_failed", "reset")
+      }
+      const fd = startConnect(this.#pool.sockaddrs.get(server) as NativeBytes, this.#nextSource())
+      if (fd >= 0) return this.#awaitConnect(server, fd)
+      const errno = -fd
+      if (errno === EMFILE || errno === ENFILE || errno === EADDRNOTAVAIL) {
+        this.#warnExhausted(server, errno)
+        return this.#close("exhausted", "reset")
+      }
+      if (!this.#retryAfter(server, errnoName(errno))) {
+        return this.#close("connect_failed", "reset")
+      }
+    }
+  }
+
+  handle(fd: number, events: number): void {
+    if (this.#upward === undefined) this.#connectEvent(events)
+    else if (fd === this.#client) this.#relayEvent(events, this.#upward, this.#downward as Flow)
+    else this.#relayEvent(events, this.#downward as Flow, this.#upward)
+  }
+
+  fail(error: unknown): void {
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.#context.log("error", "Connection ended by a fault", {
+      stream: this.#settings.stream,
+      error: message,
+    })
+    this.end("internal_error")
+  }
+
+  onTimer(now: Instant): void {
+    if (this.#upward === undefined) return this.#connectFailed("ETIMEDOUT")
+    const idleAt = after(this.#lastActivity, this.#settings.idleTimeoutMs)
+    if (now >= idleAt) return this.#close("idle_timeout", "finish")
+    if (!this.#isKeptAlive) {
+      enableKeepAlive(this.#server)
+      this.#isKeptAlive = true
+    }
+    this.#context.reactor.timers.arm(this, idleAt)
+  }
+
+  /** Ends it from outside, with RST on both sides so that both learn at once. */
+  end(reason: EndReason): void {
+    this.#close(reason, "reset")
+  }
+
+  #awaitConnect(server: PoolServer, fd: number): void {
+    const { reactor, ledger, owner, serverCounters } = this.#context
+    this.#server = fd
+    this.#target = server
+    ledger.take(fd, owner)
+    serverCounters.add(server.slot, "connections", 1)
+    serverCounters.add(server.slot, "connectionsTotal", 1)
+    reactor.add(fd, WRITE_EVENTS, this)
+    reactor.arm(this, this.#pool.connectTimeoutMs)
+  }
+
+  #connectEvent(events: number): void {
+    if ((events & (EPOLLERR | EPOLLHUP)) !== 0) {
+      return this.#connectFailed(errnoName(pendingError(this.#server)))
+    }
+    if ((events & EPOLLOUT) !== 0) this.#connected(events)
+  }
+
+  #connected(events: number): void {
+    const { reactor, board, serverCounters } = this.#context
+    const slot = this.serverSlot
+    this.#connectMs = reactor.now - this.#startedAt
+    board.recordSuccess(slot)
+    serverCounters.add(slot, "connectMsTotal", this.#connectMs)
+    const upward = new Flow(this.#client, this.#server, "after-first-write")
+    const downward = new Flow(this.#server, this.#client, "inherited")
+    this.#upward = upward
+    this.#downward = downward
+    this.#lastActivity = reactor.now
+    reactor.arm(this, Math.min(KEEPALIVE_AFTER_MS, this.#settings.idleTimeoutMs))
+    // Armed for writing any longer, every acknowledgement would wake the thread.
+    reactor.modify(this.#server, READ_EVENTS)
+    reactor.add(this.#client, READ_EVENTS, this)
+    if ((events & READABLE) !== 0) this.#relayEvent(events & ~EPOLLOUT, downward, upward)
+  }
+
+  #connectFailed(cause: string): void {
+    const server = this.#target as PoolServer
+    this.#context.serverCounters.add(server.slot, "connectFailures", 1)
+    this.#releaseServer("finish")
+    if (this.#retryAfter(server, cause)) this.connect()
+    else this.#close("connect_failed", "reset")
+  }
+
+  /** Counts a failed connect; whether another server may be tried. */
+  #retryAfter(server: PoolServer, cause: string): boolean {
+    const { reactor, board, listenerCounters, log } = this.#context
+    const fields = { pool: this.#settings.pool, server: server.name, cause }
+    if (board.recordFailure(server.slot, reactor.now, this.#pool)) {
+      log("warn", "Server ejected after failed connects", {
+        ...fields,
+        seconds: this.#pool.failTimeoutMs / 1000,
+      })
+    } else log("debug", "Connect failed", fields)
+    if (this.#tried === NONE) this.#tried = []
+    this.#tried.push(server)
+    if (this.#tried.length > this.#pool.connectRetries) return false
+    listenerCounters.add(this.#settings.row, "retries", 1)
+    return true
+  }
+
+  /** An event on the socket that `inbound` reads and `outbound` writes. */
+  #relayEvent(events: number, inbound: Flow, outbound: Flow): void {
+    if ((events & READABLE) !== 0) inbound.isReadable = true
+    if ((events & HANG_UP) !== 0) inbound.isHungUp = true
+    // A reset is normally met by reading on, so that what came before it is still delivered; where
+    // nothing will be read any more it has to be seen here.
+    if ((events & EPOLLERR) !== 0 && (inbound.isBlocked || inbound.hasEnded)) {
+      return this.#failed(inbound.source)
+    }
+    if ((events & EPOLLOUT) !== 0 && outbound.isBlocked) this.#pump(outbound)
+    if (inbound.isReadable && !this.#isClosed) this.#pump(inbound)
+  }
+
+  #pump(flow: Flow): void {
+    const { reactor } = this.#context
+    const wasBlocked = flow.isBlocked
+    const before = flow.bytes
+    const state = flow.pump()
+    if (flow.bytes !== before) this.#moved(flow, flow.bytes - before)
+    if (flow.isBlocked !== wasBlocked) {
+      reactor.modify(flow.target, flow.isBlocked ? WRITE_EVENTS : READ_EVENTS)
+    }
+    if (state === FlowState.yielded) reactor.defer(flow.source)
+    else if (state === FlowState.ended) this.#finishWhenBothEnded()
+    else if (state === FlowState.sourceFailed) this.#failed(flow.source)
+    else if (state === FlowState.targetFailed) this.#failed(flow.target)
+  }
+
+  #moved(flow: Flow, bytes: number): void {
+    const { reactor, serverCounters, listenerCounters } = this.#context
+    const isUpward = flow === this.#upward
+    this.#lastActivity = reactor.now
+    serverCounters.add(this.serverSlot, isUpward ? "bytesToServer" : "bytesFromServer", bytes)
+    listenerCounters.add(this.#settings.row, isUpward ? "bytesIn" : "bytesOut", bytes)
+  }
+
+  #finishWhenBothEnded(): void {
+    if (this.#upward?.hasEnded === true && this.#downward?.hasEnded === true) {
+      this.#close("finished", "finish")
+    }
+  }
+
+  /** A side sent RST (or timed out): the other side gets one too. */
+  #failed(fd: number): void {
+    this.#close(fd === this.#client ? "client_reset" : "server_reset", "reset")
+  }
+
+  #nextSource() {
+    const { sources } = this.#pool
+    if (sources.length === 0) return undefined
+    nextSource = (nextSource + 1) % sources.length
+    return sources[nextSource]
+  }
+
+  #warnExhausted(server: PoolServer, errno: number): void {
+    const cause = errnoName(errno)
+    const advice =
+      errno === EADDRNOTAVAIL
+        ? "all local ports to this server are in use: set pool.source, or net.ipv4.tcp_tw_reuse=1"
+        : "the open files limit is reached: raise LimitNOFILE"
+    this.#context.log("warn", "Connection refused for want of resources", {
+      server: server.name,
+      cause,
+      advice,
+    })
+  }
+
+  #releaseServer(how: "finish" | "reset"): void {
+    if (this.#server < 0) return
+    const { serverCounters } = this.#context
+    this.#closeSocket(this.#server, how)
+    serverCounters.add(this.serverSlot, "connections", -1)
+    this.#server = -1
+  }
+
+  #closeSocket(fd: number, how: "finish" | "reset"): void {
+    this.#context.reactor.forget(fd)
+    this.#context.ledger.release(fd)
+    if (how === "finish") closeFd(fd)
+    else resetFd(fd)
+  }
+
+  #close(reason: EndReason, how: "finish" | "reset"): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const { reactor, listenerCounters, budget, accessLog } = this.#context
+    reactor.timers.cancel(this)
+    this.#releaseServer(how)
+    this.#closeSocket(this.#client, how)
+    listenerCounters.add(this.#settings.row, "connections", -1)
+    listenerCounters.add(this.#settings.row, reason, 1)
+    budget.release(1)
+    if (accessLog !== undefined) accessLog(this.#record(reason))
+  }
+
+  #record(reason: EndReason): StreamRecord {
+    const { reactor } = this.#context
+    return {
+      stream: this.#settings.stream,
+      client: this.#clientEndpoint ?? this.#settings.endpoint,
+      listen: this.#settings.endpoint,
+      pool: this.#settings.pool,
+      server: this.#upward === undefined ? "" : (this.#target?.name ?? ""),
+      connectMs: this.#connectMs,
+      durationMs: reactor.now - this.#startedAt,
+      bytesIn: this.#upward?.bytes ?? 0,
+      bytesOut: this.#downward?.bytes ?? 0,
+      retries: this.#tried.length,
+      reason,
+    }
+  }
+}
