@@ -45,6 +45,8 @@ const IFA_F_DEPRECATED = 0x20
 const IFA_F_TENTATIVE = 0x40
 const IFA_F_PERMANENT = 0x80
 const IFA_F_NOPREFIXROUTE = 0x200
+/** Flags up to here fit the header's byte; IFA_FLAGS carries all of them. */
+const FLAGS_BYTE_MAX = 0xff
 
 /** Usable anywhere. */
 export const SCOPE_GLOBAL = 0
@@ -104,26 +106,30 @@ export interface InterfaceAddress {
 
 /** Attributes in the order of iproute2, so that captures of the two compare byte by byte. */
 export function encodeAddress(ifindex: number, spec: AddressSpec): Uint8Array {
+  const address = addressBytes(spec.prefix.address)
   const flags = flagsOf(spec)
-  const attributes: Attribute[] = [...localAttributes(spec.prefix.address)]
-  if (spec.broadcast !== undefined) {
-    attributes.push([IFA_BROADCAST, addressBytes(spec.broadcast)])
-  }
+  const attributes: Attribute[] = [[IFA_LOCAL, address]]
   if (spec.label !== undefined) attributes.push([IFA_LABEL, textValue(spec.label)])
-  if (spec.protocol !== undefined) attributes.push([IFA_PROTO, u8Value(spec.protocol)])
-  if (flags > 0xff) attributes.push([IFA_FLAGS, u32Value(flags)])
+  if (flags > FLAGS_BYTE_MAX) attributes.push([IFA_FLAGS, u32Value(flags)])
+  attributes.push([IFA_ADDRESS, address])
+  if (spec.broadcast !== undefined) attributes.push([IFA_BROADCAST, addressBytes(spec.broadcast)])
   if (spec.validLifetimeS !== undefined || spec.preferredLifetimeS !== undefined) {
     attributes.push([IFA_CACHEINFO_TYPE, cacheInfo(spec)])
   }
+  if (spec.protocol !== undefined) attributes.push([IFA_PROTO, u8Value(spec.protocol)])
   const header = ifaddrmsg({ ...headerOf(ifindex, spec.prefix), scope: spec.scope ?? SCOPE_GLOBAL })
-  header[IFADDRMSG.flags] = flags & 0xff
+  header[IFADDRMSG.flags] = flags & FLAGS_BYTE_MAX
   return encodeBody(header, attributes)
 }
 
 /** Names an address that shall go. */
 export function encodeAddressRemoval(ifindex: number, prefix: Prefix): Uint8Array {
   const header = ifaddrmsg({ ...headerOf(ifindex, prefix), scope: SCOPE_GLOBAL })
-  return encodeBody(header, localAttributes(prefix.address))
+  const address = addressBytes(prefix.address)
+  return encodeBody(header, [
+    [IFA_LOCAL, address],
+    [IFA_ADDRESS, address],
+  ])
 }
 
 /** Asks for the addresses of one interface, or with index 0 of all; family 0 is both. */
@@ -199,14 +205,6 @@ function cacheInfo({ validLifetimeS, preferredLifetimeS }: AddressSpec): Uint8Ar
 
 function flagsOf({ noPrefixRoute, noDad }: AddressSpec): number {
   return (noPrefixRoute === true ? IFA_F_NOPREFIXROUTE : 0) | (noDad === true ? IFA_F_NODAD : 0)
-}
-
-function localAttributes(address: Address): Attribute[] {
-  const bytes = addressBytes(address)
-  return [
-    [IFA_LOCAL, bytes],
-    [IFA_ADDRESS, bytes],
-  ]
 }
 
 interface AddressHeader {

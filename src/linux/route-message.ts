@@ -107,12 +107,22 @@ export interface Route {
 }
 
 export function encodeRoute(spec: RouteSpec): Uint8Array {
-  return encodeBody(rtmsg(spec, scopeOf(spec), spec.protocol ?? RTPROT_BOOT), attributesOf(spec))
+  const header = rtmsg(spec, {
+    scope: scopeOf(spec),
+    protocol: spec.protocol ?? RTPROT_BOOT,
+    type: spec.type ?? "unicast",
+  })
+  return encodeBody(header, attributesOf(spec))
 }
 
 /** What `spec` leaves open matches anything. */
 export function encodeRouteRemoval(spec: RouteSpec): Uint8Array {
-  return encodeBody(rtmsg(spec, RT_SCOPE_NOWHERE, spec.protocol ?? 0), attributesOf(spec))
+  const header = rtmsg(spec, {
+    scope: RT_SCOPE_NOWHERE,
+    protocol: spec.protocol ?? 0,
+    type: spec.type ?? "unspecified",
+  })
+  return encodeBody(header, attributesOf(spec))
 }
 
 export interface RouteQuery {
@@ -214,15 +224,21 @@ function attributesOf(spec: RouteSpec): Attribute[] {
   const { prefix, table, gateway, source, metric, ifindex } = spec
   const attributes: Attribute[] = []
   if (prefix.length > 0) attributes.push([RTA_DST, addressBytes(prefix.address)])
-  if (table !== undefined && table > TABLE_BYTE_MAX) attributes.push([RTA_TABLE, u32Value(table)])
   if (gateway !== undefined) attributes.push([RTA_GATEWAY, addressBytes(gateway)])
+  if (table !== undefined && table > TABLE_BYTE_MAX) attributes.push([RTA_TABLE, u32Value(table)])
   if (source !== undefined) attributes.push([RTA_PREFSRC, addressBytes(source)])
   if (metric !== undefined) attributes.push([RTA_PRIORITY, u32Value(metric)])
   if (ifindex !== undefined) attributes.push([RTA_OIF, u32Value(ifindex)])
   return attributes
 }
 
-function rtmsg({ prefix, table, type }: RouteSpec, scope: number, protocol: number): Uint8Array {
+interface RouteKind {
+  readonly scope: number
+  readonly protocol: number
+  readonly type: RouteType
+}
+
+function rtmsg({ prefix, table }: RouteSpec, { scope, protocol, type }: RouteKind): Uint8Array {
   const header = new Uint8Array(RTMSG.size)
   const tableNumber = table ?? ROUTE_TABLE_MAIN
   header[RTMSG.family] = familyOf(prefix.address) === 4 ? AF_INET : AF_INET6
@@ -230,6 +246,6 @@ function rtmsg({ prefix, table, type }: RouteSpec, scope: number, protocol: numb
   header[RTMSG.table] = tableNumber > TABLE_BYTE_MAX ? RT_TABLE_UNSPEC : tableNumber
   header[RTMSG.protocol] = protocol
   header[RTMSG.scope] = scope
-  header[RTMSG.type] = ROUTE_TYPES.indexOf(type ?? "unicast")
+  header[RTMSG.type] = ROUTE_TYPES.indexOf(type)
   return header
 }

@@ -12,7 +12,7 @@ import {
   RTM_NEWADDR,
 } from "./address-message.ts"
 import { NativeBytes } from "./bytes.ts"
-import { EAGAIN, EINTR, ENOBUFS, SystemError } from "./errno.ts"
+import { EAGAIN, EINTR, ENOBUFS, EPERM, SystemError } from "./errno.ts"
 import type { Fd } from "./fd.ts"
 import { LITTLE_ENDIAN, SOCKADDR_NL } from "./layouts.ts"
 import { lastErrno, libc } from "./libc.ts"
@@ -22,6 +22,7 @@ import { NETLINK_ROUTE, openNetlink, valid } from "./netlink-socket.ts"
 import {
   MSG_TRUNC,
   SO_RCVBUF,
+  SO_RCVBUFFORCE,
   SOCK_NONBLOCK,
   SOCK_RAW,
   SOL_SOCKET,
@@ -46,7 +47,7 @@ const GROUPS = {
 
 export type RtnetlinkGroup = keyof typeof GROUPS
 
-/** Some 300 link events; then the kernel reports an overrun. Its default is smaller. */
+/** Some hundred link events; the default holds a fifth of it. Then the kernel reports an overrun. */
 const RECEIVE_BUFFER_BYTES = 1024 * 1024
 const DATAGRAM_BYTES_MAX = 32 * 1024
 /** Per `read`, so that a storm of events cannot starve the rest of an event loop. */
@@ -63,8 +64,7 @@ export class RtnetlinkMonitor {
     const mask = groups.reduce((sum, group) => sum | GROUPS[group], 0)
     const type = SOCK_RAW | SOCK_NONBLOCK
     this.#socket = openNetlink({ protocol: NETLINK_ROUTE, groups: mask, type }, (socket) => {
-      const option = { level: SOL_SOCKET, name: SO_RCVBUF, value: RECEIVE_BUFFER_BYTES }
-      setSocketOption(socket, option, "enlarge the buffer for interface events")
+      enlargeReceiveBuffer(socket)
     })
   }
 
@@ -108,6 +108,18 @@ export class RtnetlinkMonitor {
 }
 
 const OPERATION = "follow interface changes"
+
+/** Beyond net.core.rmem_max only with CAP_NET_ADMIN; up to it otherwise. */
+function enlargeReceiveBuffer(socket: Fd): void {
+  const option = { level: SOL_SOCKET, value: RECEIVE_BUFFER_BYTES }
+  const operation = "enlarge the buffer for interface events"
+  try {
+    setSocketOption(socket, { ...option, name: SO_RCVBUFFORCE }, operation)
+  } catch (error) {
+    if (!(error instanceof SystemError && error.errno === EPERM)) throw error
+    setSocketOption(socket, { ...option, name: SO_RCVBUF }, operation)
+  }
+}
 
 function failureOf(errno: number): NetlinkMessage[] | "none" | "overrun" {
   if (errno === EAGAIN) return "none"

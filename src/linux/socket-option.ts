@@ -18,6 +18,7 @@ export const SO_RCVBUF = 8
 export const SO_PRIORITY = 12
 export const SO_RCVTIMEO = 20
 export const SO_ATTACH_FILTER = 26
+export const SO_RCVBUFFORCE = 33
 export const SO_BINDTOIFINDEX = 62
 
 export const MSG_TRUNC = 0x20
