@@ -46,6 +46,15 @@ export class CounterTable<Column extends string> {
     this.cells[at] = (this.cells[at] as number) + amount
   }
 
+  /** Over all rows. */
+  sumOf(column: Column): number {
+    let sum = 0
+    for (let at = this.columns.index[column]; at < this.cells.length; at += this.columns.width) {
+      sum += this.cells[at] as number
+    }
+    return sum
+  }
+
   clearRow(row: number): void {
     const { width } = this.columns
     this.cells.fill(0, row * width, (row + 1) * width)

@@ -1,0 +1,156 @@
+/**
+ * What the admin API needs of the daemon: a read-only picture and a few commands. `daemon/` implements
+ * it; everything here is what `/v1/status` shows (DESIGN.md §5), in the JSON's own spelling.
+ */
+import type { AdminState } from "../pool/server-board.ts"
+
+export interface AdminBackend {
+  status(): Status
+  /** Empty: ready. Otherwise what is still missing, for a person. */
+  notReady(): readonly string[]
+  reload(): Promise<ReloadResult>
+  setServer(pool: string, server: string, change: ServerChange): CommandResult
+  release(vrrp: string): CommandResult
+  resume(vrrp: string): CommandResult
+  /** For tests only, unless the process was started with CAUSEWAY_FAULT_INJECTION=1: refused. */
+  injectFault(thread: number, fault: string): CommandResult
+  /** Calls `listener` at every change worth an event; returns how to stop. */
+  subscribe(listener: (event: StatusEvent) => void): () => void
+}
+
+export interface ServerChange {
+  readonly state?: AdminState
+  /** 0–256; applies until the configuration's own weight changes. */
+  readonly weight?: number
+}
+
+export type CommandResult =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly status: 404 | 409 | 403 | 400; readonly detail: string }
+
+export type ReloadResult =
+  | {
+      readonly ok: true
+      readonly generation: number
+      /** "pool mysql-replicas: changed", one line each; empty: nothing to do. */
+      readonly changes: readonly string[]
+      readonly warnings: readonly string[]
+    }
+  | { readonly ok: false; readonly error: string }
+
+export interface StatusEvent {
+  readonly time: string
+  readonly type: "vrrp" | "server" | "reload" | "thread"
+  readonly message: string
+  readonly fields: Readonly<Record<string, string | number | boolean>>
+}
+
+/** Times are RFC 3339 text, numbers without a unit in their name are counts. */
+export interface Status {
+  readonly node: string
+  readonly version: string
+  readonly uptime_seconds: number
+  readonly ready: boolean
+  readonly not_ready: readonly string[]
+  readonly config: ConfigStatus
+  readonly vrrp: readonly VrrpStatus[]
+  readonly checks: readonly CheckStatusEntry[]
+  readonly pools: readonly PoolStatus[]
+  readonly streams: readonly ListenerStatus[]
+  readonly http: readonly ListenerStatus[]
+  readonly kubernetes: { readonly connected: boolean; readonly synced: boolean } | null
+  readonly threads: ThreadsStatus
+}
+
+export interface ConfigStatus {
+  readonly path: string
+  readonly loaded_at: string
+  readonly generation: number
+  /** Of the last reload that failed, until one succeeds; null otherwise. */
+  readonly last_error: string | null
+  readonly warnings: readonly string[]
+}
+
+export interface VrrpStatus {
+  readonly name: string
+  readonly interface: string
+  readonly virtual_router_id: number
+  readonly version: number
+  readonly state: "initialize" | "backup" | "active" | "fault"
+  readonly released: boolean
+  readonly reason: string
+  readonly priority: number
+  readonly effective_priority: number
+  readonly addresses: readonly string[]
+  readonly since: string
+  readonly peers: readonly {
+    readonly address: string
+    readonly priority: number
+    readonly heard_at: string
+  }[]
+  readonly warnings: readonly string[]
+  readonly transitions: number
+  readonly adverts_sent: number
+  readonly adverts_received: number
+  readonly dropped: Readonly<Record<string, number>>
+}
+
+/** A named `[[check]]`. */
+export interface CheckStatusEntry {
+  readonly name: string
+  readonly health: "up" | "down" | "unknown"
+  readonly reason: string
+  readonly since: string
+  readonly duration_ms: number
+  readonly checks_total: number
+  readonly checks_failed: number
+}
+
+export interface PoolStatus {
+  readonly name: string
+  readonly balance: string
+  readonly servers: readonly ServerStatus[]
+}
+
+export interface ServerStatus {
+  readonly name: string
+  readonly address: string
+  readonly weight: number
+  readonly backup: boolean
+  readonly admin: AdminState
+  /** "unknown" also where the pool has no check; `reason` says which. */
+  readonly health: "up" | "down" | "unknown"
+  /** Taken out by failed connects of live traffic, for a while. */
+  readonly ejected: boolean
+  readonly reason: string
+  readonly connections: number
+  readonly connections_total: number
+  readonly bytes_to_server: number
+  readonly bytes_from_server: number
+  readonly connect_failures: number
+  readonly check_duration_ms: number
+  readonly checks_total: number
+  readonly checks_failed: number
+  readonly since: string
+}
+
+export interface ListenerStatus {
+  readonly name: string
+  readonly bind: readonly string[]
+  readonly pool: string
+  readonly connections: number
+  readonly total: number
+  readonly bytes_in: number
+  readonly bytes_out: number
+  readonly retries: number
+  /** Ended connections by reason (`stream/end-reason.ts`). */
+  readonly ended: Readonly<Record<string, number>>
+}
+
+export interface ThreadsStatus {
+  readonly data: number
+  readonly data_restarts: number
+  readonly sessions: number
+  readonly sessions_max: number
+  readonly vrrp_scheduling: string
+}

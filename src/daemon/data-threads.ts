@@ -1,0 +1,395 @@
+/**
+ * The data threads as one: starts them, tells all of them what to serve, watches their heartbeats,
+ * replaces the ones that die or hang.
+ *
+ * The listening sockets live here, one per thread and endpoint (SO_REUSEPORT), so that the sockets of
+ * a thread that answers no more can be taken out of service at once and its clients reset, while the
+ * other threads never notice. A hung thread may come to: its descriptors are shut down but keep their
+ * numbers until it has really ended, else it would act on somebody else's.
+ */
+import { Heartbeat } from "../dataplane/heartbeat.ts"
+import type {
+  DataFault,
+  DataListenerSpec,
+  DataPoolSpec,
+  DataThreadStart,
+  FromDataThread,
+  ToDataThread,
+} from "../dataplane/messages.ts"
+import { monotonicNow } from "../linux/clock.ts"
+import type { Fd } from "../linux/fd.ts"
+import { FdLedger } from "../linux/fd-ledger.ts"
+import { Mailbox } from "../linux/mailbox.ts"
+import { listenTcp, resetFd, shutdownBoth } from "../linux/tcp.ts"
+import type { Address } from "../net/address.ts"
+import type { Instant } from "../net/time.ts"
+import { ServerBoard } from "../pool/server-board.ts"
+import {
+  allocateServerCounters,
+  type ServerCounters,
+  serverCounters,
+} from "../pool/server-counters.ts"
+import { SessionBudget, type StreamRecord } from "../stream/context.ts"
+import {
+  allocateListenerCounters,
+  type ListenerCounters,
+  listenerCounters,
+} from "../stream/listener-counters.ts"
+import { workerEntry } from "./worker-entry.ts"
+
+/** A thread beats at least every 100 ms; one that is silent for this long serves nobody. */
+const HUNG_AFTER_MS = 600
+const WATCH_INTERVAL_MS = 100
+/** More ends than this within the window: something is wrong that a restart does not mend. */
+const DEATHS_MAX = 5
+const DEATHS_WINDOW_MS = 60_000
+/** How long a thread may take to answer before the others go on without it. */
+const ANSWER_WAIT_MS = 1_000
+
+export type ListenerTemplate = Omit<DataListenerSpec, "fd">
+
+export interface DataThreadsChange {
+  readonly pools: { readonly set: readonly DataPoolSpec[]; readonly remove: readonly string[] }
+  readonly listeners: {
+    readonly set: readonly ListenerTemplate[]
+    readonly remove: readonly string[]
+  }
+  readonly accessLog: boolean
+}
+
+export interface DataThreadsOptions {
+  readonly count: number
+  /** Open sessions that the descriptor limit allows, over all threads. */
+  readonly sessionsMax: number
+  readonly faultInjection: boolean
+  readonly onLog: (record: Extract<FromDataThread, { type: "log" }>) => void
+  readonly onAccess: (records: readonly StreamRecord[]) => void
+  /** Threads keep dying: the process should give up its addresses and end. */
+  readonly onHopeless: (reason: string) => void
+}
+
+export class DataThreads {
+  readonly board: ServerBoard
+  readonly serverCounters: readonly ServerCounters[]
+  readonly listenerCounters: readonly ListenerCounters[]
+  readonly budget: SessionBudget
+  readonly #options: DataThreadsOptions
+  readonly #buffers: Omit<DataThreadStart, "owner" | "index" | "mailbox" | "heartbeat">
+  readonly #ledger: FdLedger
+  readonly #threads: DataThread[] = []
+  readonly #pools = new Map<string, DataPoolSpec>()
+  readonly #listeners = new Map<string, { spec: ListenerTemplate; sockets: Fd[] }>()
+  readonly #deaths: Instant[] = []
+  #accessLog = false
+  #nextOwner = 1
+  #restarts = 0
+  #watch: ReturnType<typeof setInterval> | undefined
+  #watchedAt: Instant = monotonicNow()
+  #isStopping = false
+
+  constructor(options: DataThreadsOptions) {
+    this.#options = options
+    const { count, sessionsMax, faultInjection } = options
+    this.#buffers = {
+      ledger: FdLedger.allocate(),
+      board: ServerBoard.allocate(),
+      budget: SessionBudget.allocate(),
+      sessionsMax,
+      serverCounters: Array.from({ length: count }, allocateServerCounters),
+      listenerCounters: Array.from({ length: count }, allocateListenerCounters),
+      faultInjection,
+    }
+    this.board = new ServerBoard(this.#buffers.board)
+    this.budget = new SessionBudget(this.#buffers.budget, sessionsMax)
+    this.#ledger = new FdLedger(this.#buffers.ledger)
+    this.serverCounters = this.#buffers.serverCounters.map(serverCounters)
+    this.listenerCounters = this.#buffers.listenerCounters.map(listenerCounters)
+  }
+
+  get restarts(): number {
+    return this.#restarts
+  }
+
+  get count(): number {
+    return this.#options.count
+  }
+
+  /** Resolves when every thread runs its loop. */
+  async start(): Promise<void> {
+    for (let index = 0; index < this.#options.count; index++) this.#threads.push(this.#spawn(index))
+    this.#watch = setInterval(() => this.#watchHeartbeats(), WATCH_INTERVAL_MS)
+    await Promise.all(this.#threads.map((thread) => thread.started))
+  }
+
+  /**
+   * Opens the sockets of new listeners, tells all threads, then closes those of removed ones. Throws
+   * `SystemError` when a socket cannot be opened; nothing has changed then.
+   */
+  async configure(change: DataThreadsChange): Promise<void> {
+    this.#openSockets(change.listeners.set)
+    for (const pool of change.pools.set) this.#pools.set(pool.name, pool)
+    for (const name of change.pools.remove) this.#pools.delete(name)
+    this.#accessLog = change.accessLog
+    await Promise.all(
+      this.#threads.map((thread) =>
+        thread.ask((id) => ({
+          type: "configure",
+          id,
+          pools: change.pools,
+          listeners: {
+            set: change.listeners.set.map((spec) => this.#listenerFor(thread.index, spec.id)),
+            remove: change.listeners.remove,
+          },
+          accessLog: change.accessLog,
+        })),
+      ),
+    )
+    for (const id of change.listeners.remove) this.#closeListener(id)
+  }
+
+  /** Resets what came through `addresses`; resolves when every thread has, or has not answered. */
+  async reset(addresses: readonly Address[]): Promise<void> {
+    await Promise.all(
+      this.#threads.map((thread) => thread.ask((id) => ({ type: "reset", id, addresses }))),
+    )
+  }
+
+  serversDown(slots: readonly number[]): void {
+    for (const thread of this.#threads) thread.mailbox.post({ type: "servers-down", slots })
+  }
+
+  inject(index: number, fault: DataFault): boolean {
+    if (!this.#options.faultInjection) return false
+    this.#threads[index]?.mailbox.post({ type: "fault", fault })
+    return true
+  }
+
+  /** No new connections; the open ones go on. */
+  async closeListeners(): Promise<void> {
+    const remove = [...this.#listeners.keys()]
+    await this.configure({
+      pools: { set: [], remove: [] },
+      listeners: { set: [], remove },
+      accessLog: this.#accessLog,
+    })
+  }
+
+  /** Resets what is open and ends the threads. */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    clearInterval(this.#watch)
+    for (const thread of this.#threads) thread.mailbox.post({ type: "stop" })
+    const patience = Bun.sleep(ANSWER_WAIT_MS)
+    await Promise.all(this.#threads.map((thread) => Promise.race([thread.ended, patience])))
+    for (const id of [...this.#listeners.keys()]) this.#closeListener(id)
+  }
+
+  #spawn(index: number): DataThread {
+    const owner = this.#nextOwner
+    this.#nextOwner = (this.#nextOwner % 255) + 1
+    const thread = new DataThread(index, owner)
+    thread.worker.onmessage = (event: MessageEvent<FromDataThread>) =>
+      this.#hear(thread, event.data)
+    thread.worker.onerror = (event) => {
+      event.preventDefault()
+      this.#log("error", "Data thread failed", { thread: index, error: event.message })
+    }
+    thread.worker.addEventListener("close", () => this.#ended(thread))
+    const start: DataThreadStart = {
+      ...this.#buffers,
+      owner,
+      index,
+      mailbox: thread.mailbox.address,
+      heartbeat: thread.heartbeat.buffer,
+    }
+    thread.worker.postMessage(start, [thread.mailbox.address.port as unknown as ArrayBuffer])
+    return thread
+  }
+
+  #hear(thread: DataThread, message: FromDataThread): void {
+    switch (message.type) {
+      case "started":
+        return thread.markStarted()
+      case "done":
+        return thread.answer(message.id)
+      case "access":
+        return this.#options.onAccess(message.records)
+      case "log":
+        return this.#options.onLog(message)
+      case "stopped":
+        return thread.markEnded()
+    }
+  }
+
+  #openSockets(specs: readonly ListenerTemplate[]): void {
+    const opened: { spec: ListenerTemplate; sockets: Fd[] }[] = []
+    try {
+      for (const spec of specs) {
+        const existing = this.#listeners.get(spec.id)
+        if (existing !== undefined) continue
+        const sockets: Fd[] = []
+        opened.push({ spec, sockets })
+        for (let index = 0; index < this.#options.count; index++) {
+          sockets.push(listenTcp(spec.endpoint, { reusePort: true }))
+        }
+      }
+    } catch (error) {
+      for (const { sockets } of opened) for (const socket of sockets) socket.close()
+      throw error
+    }
+    for (const listener of opened) this.#listeners.set(listener.spec.id, listener)
+    for (const spec of specs) {
+      const listener = this.#listeners.get(spec.id)
+      if (listener !== undefined) listener.spec = spec
+    }
+  }
+
+  #listenerFor(index: number, id: string): DataListenerSpec {
+    const listener = this.#listeners.get(id)
+    const socket = listener?.sockets[index]
+    if (listener === undefined || socket === undefined) throw new Error(`No socket for ${id}`)
+    return { ...listener.spec, fd: socket.number }
+  }
+
+  #closeListener(id: string): void {
+    for (const socket of this.#listeners.get(id)?.sockets ?? []) socket.close()
+    this.#listeners.delete(id)
+  }
+
+  #watchHeartbeats(): void {
+    const now = monotonicNow()
+    // When this thread itself was not scheduled, silence says nothing about the others.
+    const wasLate = now - this.#watchedAt > WATCH_INTERVAL_MS * 3
+    this.#watchedAt = now
+    for (const thread of this.#threads) {
+      if (thread.isSilent(now, wasLate)) this.#replace(thread, "hung")
+    }
+  }
+
+  #ended(thread: DataThread): void {
+    thread.markEnded()
+    if (this.#isStopping) return
+    if (this.#threads[thread.index] === thread) this.#replace(thread, "ended")
+    else this.#closeLeftovers(thread) // a hung one that was replaced before
+  }
+
+  #replace(thread: DataThread, why: "hung" | "ended"): void {
+    const { index } = thread
+    thread.heartbeat.retire()
+    this.#log("error", "Data thread replaced", { thread: index, why })
+    this.#takeOutOfService(thread, why)
+    if (!this.#mayRestart()) {
+      return this.#options.onHopeless(`data threads ended ${DEATHS_MAX} times within a minute`)
+    }
+    this.#restarts++
+    const replacement = this.#spawn(index)
+    this.#threads[index] = replacement
+    void replacement.ask((id) => ({
+      type: "configure",
+      id,
+      pools: { set: [...this.#pools.values()], remove: [] },
+      listeners: {
+        set: [...this.#listeners.keys()].map((id) => this.#listenerFor(index, id)),
+        remove: [],
+      },
+      accessLog: this.#accessLog,
+    }))
+    if (why === "hung") thread.worker.terminate()
+  }
+
+  /** Its clients are reset and the kernel hands its share of new ones to a fresh set of sockets. */
+  #takeOutOfService(thread: DataThread, why: "hung" | "ended"): void {
+    for (const listener of this.#listeners.values()) {
+      const old = listener.sockets[thread.index]
+      if (old === undefined) continue
+      shutdownBoth(old.number)
+      listener.sockets[thread.index] = listenTcp(listener.spec.endpoint, { reusePort: true })
+      thread.leftovers.push(old)
+    }
+    if (why === "ended") this.#closeLeftovers(thread)
+    else for (const fd of this.#ledger.heldBy(thread.owner)) shutdownBoth(fd)
+    const counters = this.listenerCounters[thread.index]
+    if (counters !== undefined) this.budget.release(counters.sumOf("connections"))
+    counters?.clearGauges()
+    this.serverCounters[thread.index]?.clearGauges()
+  }
+
+  #closeLeftovers(thread: DataThread): void {
+    for (const socket of thread.leftovers.splice(0)) socket.close()
+    for (const fd of this.#ledger.heldBy(thread.owner)) {
+      resetFd(fd)
+      this.#ledger.release(fd)
+    }
+    thread.mailbox.close()
+  }
+
+  #mayRestart(): boolean {
+    const now = monotonicNow()
+    this.#deaths.push(now)
+    while ((this.#deaths[0] ?? now) < now - DEATHS_WINDOW_MS) this.#deaths.shift()
+    return this.#deaths.length <= DEATHS_MAX
+  }
+
+  #log(level: "error" | "info", message: string, fields: Record<string, string | number>): void {
+    this.#options.onLog({ type: "log", level, component: "dataplane", message, fields })
+  }
+}
+
+/** One Worker and what control knows of it. */
+class DataThread {
+  readonly index: number
+  readonly owner: number
+  readonly worker = new Worker(workerEntry("dataplane/thread"))
+  readonly mailbox: Mailbox<ToDataThread>
+  readonly heartbeat = new Heartbeat()
+  /** Listening sockets taken out of service, still to be closed. */
+  readonly leftovers: Fd[] = []
+  readonly started: Promise<void>
+  readonly ended: Promise<void>
+  readonly markStarted: () => void
+  readonly markEnded: () => void
+  readonly #answers = new Map<number, () => void>()
+  #lastBeats = -1
+  #lastBeatAt: Instant = monotonicNow()
+  #nextId = 1
+
+  constructor(index: number, owner: number) {
+    this.index = index
+    this.owner = owner
+    this.mailbox = new Mailbox(`data thread ${index}`)
+    const started = Promise.withResolvers<void>()
+    const ended = Promise.withResolvers<void>()
+    this.started = started.promise
+    this.ended = ended.promise
+    this.markStarted = started.resolve
+    this.markEnded = ended.resolve
+  }
+
+  /** Sends a message that `done` answers; resolves then, or when the thread does not answer. */
+  async ask(message: (id: number) => ToDataThread): Promise<void> {
+    const id = this.#nextId++
+    const answered = Promise.withResolvers<void>()
+    const patience = setTimeout(answered.resolve, ANSWER_WAIT_MS)
+    this.#answers.set(id, answered.resolve)
+    this.mailbox.post(message(id))
+    await Promise.race([answered.promise, this.ended])
+    clearTimeout(patience)
+    this.#answers.delete(id)
+  }
+
+  answer(id: number): void {
+    this.#answers.get(id)?.()
+  }
+
+  /** Whether its heart has not moved for too long. */
+  isSilent(now: Instant, isForgiven: boolean): boolean {
+    const { beats } = this.heartbeat
+    // A thread that has not entered its loop yet is still being loaded.
+    if (beats === 0 || beats !== this.#lastBeats || isForgiven) {
+      this.#lastBeats = beats
+      this.#lastBeatAt = now
+      return false
+    }
+    return now - this.#lastBeatAt > HUNG_AFTER_MS
+  }
+}
