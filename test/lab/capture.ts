@@ -19,12 +19,9 @@ export async function startCapture(host: Host, options: CaptureOptions = {}): Pr
   captures += 1
   const path = join(host.directory, `capture-${captures}.pcap`)
   const device = options.interface ?? "any"
-  const tcpdump = host.spawn(
-    // --immediate-mode and -U: each frame is in the file at once. -Z: the folder is root's.
-    // biome-ignore format: one option a line would say less
-    ["tcpdump", "-i", device, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", path, options.filter ?? ""],
-    { name: "tcpdump" },
-  )
+  // --immediate-mode and -U: each frame is in the file at once. -Z: the folder is root's.
+  const argv = ["tcpdump", "-n", "-U", "--immediate-mode", "-Z", "root", "-i", device, "-w", path]
+  const tcpdump = host.spawn([...argv, options.filter ?? ""], { name: "tcpdump" })
   await tcpdump.waitFor("listening on")
   return new Capture(path, tcpdump)
 }

@@ -81,7 +81,7 @@ export class Lab implements AsyncDisposable {
   }
 }
 
-/** Removes namespaces, processes and files of labs whose owner no longer lives. Returns their names. */
+/** Removes namespaces, processes and files of labs whose owner is dead. Returns their names. */
 export function sweepStaleLabs(): string[] {
   const stale = [
     ...entries(NAMESPACES).map((name) => ({ name, remove: () => removeNamespace(name) })),

@@ -1,8 +1,9 @@
 /**
  * A client that starts a fresh TCP connection every few milliseconds, whatever became of the ones
- * before, and keeps the books: which server answered, which attempts failed and how, and the longest
- * time without a success. Runs as a program of its own inside a host (see `probe.ts`), so that the
- * test's own work cannot delay it. Ends on SIGTERM with its report as JSON on standard output.
+ * before, and keeps the books: which server answered, which attempts failed and how, and the
+ * longest time without a success. Runs as a program of its own inside a host (see `probe.ts`), so
+ * that the test's own work cannot delay it. Ends on SIGTERM with its report as JSON on standard
+ * output.
  *
  * The time limit is shorter than the kernel's first SYN retransmission (1 s), so an attempt is one
  * SYN: what is measured is when the address answers, not when TCP tries again.

@@ -129,7 +129,7 @@ export class ManagedProcess {
     return this.#output.end
   }
 
-  /** Waits until the output contains `pattern`; throws when the process ends or time is up first. */
+  /** Waits until the output contains `pattern`; throws when the process ends or time runs out. */
   async waitFor(pattern: string | RegExp, options: WaitForOptions = {}): Promise<string> {
     const { timeoutMs = 10_000, from = 0 } = options
     const expired = Promise.withResolvers<"expired">()

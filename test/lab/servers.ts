@@ -25,8 +25,8 @@ export async function startTcpServer(host: Host, options: ServerOptions): Promis
 }
 
 /**
- * An nginx that answers every path with its name, `/health` with "ok", `/mib/N` with N MiB (1 or 16)
- * of zeros, and whose headers say `x-server` and, as `x-client`, who it thinks asked.
+ * An nginx that answers every path with its name, `/health` with "ok", `/mib/N` with N MiB (1 or
+ * 16) of zeros, and whose headers say `x-server` and, as `x-client`, who it thinks asked.
  */
 export async function startHttpServer(host: Host, options: ServerOptions): Promise<ManagedProcess> {
   const { name = host.name, address = "0.0.0.0", port } = options

@@ -10,7 +10,7 @@ export interface WaitOptions {
   readonly what?: string
 }
 
-/** The first truthy answer of `probe`; an exception counts as "not yet". Throws after `timeoutMs`. */
+/** The first truthy answer; an exception counts as "not yet". Throws after `timeoutMs` (10 s). */
 export async function eventually<T>(
   probe: () => T | Promise<T>,
   options: WaitOptions = {},
