@@ -1,0 +1,95 @@
+/**
+ * What changed between two configurations: the first half of a reload. Things are the same when
+ * their names are; what did not change is listed too, because it keeps its sockets and its state.
+ */
+import type { Config, NamedCheckConfig, PoolConfig, StreamConfig, VrrpConfig } from "./config.ts"
+
+export interface ConfigDiff {
+  readonly vrrp: KindDiff<VrrpConfig>
+  readonly checks: KindDiff<NamedCheckConfig>
+  readonly pools: KindDiff<PoolConfig>
+  readonly streams: KindDiff<StreamConfig>
+  readonly node: boolean
+  readonly admin: boolean
+  readonly log: boolean
+}
+
+export interface KindDiff<T> {
+  readonly added: readonly T[]
+  readonly removed: readonly T[]
+  readonly changed: readonly Change<T>[]
+  /** As in the new configuration, by value the same as in the old one. */
+  readonly unchanged: readonly T[]
+}
+
+export interface Change<T> {
+  readonly from: T
+  readonly to: T
+  /** The keys whose values differ. */
+  readonly keys: readonly (keyof T & string)[]
+}
+
+export function diffConfig(old: Config, next: Config): ConfigDiff {
+  return {
+    vrrp: diffKind(old.vrrp, next.vrrp),
+    checks: diffKind(old.checks, next.checks),
+    pools: diffKind(old.pools, next.pools),
+    streams: diffKind(old.streams, next.streams),
+    node: !Bun.deepEquals(old.node, next.node),
+    admin: !Bun.deepEquals(old.admin, next.admin),
+    log: !Bun.deepEquals(old.log, next.log),
+  }
+}
+
+export function isEmptyDiff(diff: ConfigDiff): boolean {
+  return formatDiff(diff).length === 0
+}
+
+/** One line for each difference, such as `pool "db": changed servers, max_fails`. */
+export function formatDiff(diff: ConfigDiff): string[] {
+  const tables = (["node", "admin", "log"] as const).filter((table) => diff[table])
+  return [
+    ...tables.map((table) => `[${table}]: changed`),
+    ...formatKind("vrrp", diff.vrrp),
+    ...formatKind("check", diff.checks),
+    ...formatKind("pool", diff.pools),
+    ...formatKind("stream", diff.streams),
+  ]
+}
+
+function diffKind<T extends { readonly name: string }>(
+  old: readonly T[],
+  next: readonly T[],
+): KindDiff<T> {
+  const before = new Map(old.map((item) => [item.name, item]))
+  const after = new Set(next.map(({ name }) => name))
+  const kept = next.flatMap((to) => {
+    const from = before.get(to.name)
+    return from === undefined ? [] : { from, to, keys: differingKeys(from, to) }
+  })
+  return {
+    added: next.filter(({ name }) => !before.has(name)),
+    removed: old.filter(({ name }) => !after.has(name)),
+    changed: kept.filter(({ keys }) => keys.length > 0),
+    unchanged: kept.filter(({ keys }) => keys.length === 0).map(({ to }) => to),
+  }
+}
+
+function differingKeys<T extends object>(from: T, to: T): (keyof T & string)[] {
+  const keys = Object.keys(to) as (keyof T & string)[]
+  return keys.filter((key) => !Bun.deepEquals(from[key], to[key]))
+}
+
+function formatKind<T extends { readonly name: string }>(kind: string, diff: KindDiff<T>) {
+  return [
+    ...diff.removed.map(({ name }) => `${kind} "${name}": removed`),
+    ...diff.added.map(({ name }) => `${kind} "${name}": added`),
+    ...diff.changed.map(
+      ({ to, keys }) => `${kind} "${to.name}": changed ${keys.map(tomlKey).join(", ")}`,
+    ),
+  ]
+}
+
+function tomlKey(key: string): string {
+  return key.replace(/Ms$/, "").replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}

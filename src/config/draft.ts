@@ -1,0 +1,72 @@
+/** The document as far as it could be read: what the rules look at, and what becomes a `Config`. */
+import { strict as assert } from "node:assert"
+import type {
+  AdminConfig,
+  Config,
+  LogConfig,
+  NamedCheckConfig,
+  NodeConfig,
+  PoolConfig,
+  StreamConfig,
+  VrrpConfig,
+} from "./config.ts"
+import {
+  type Context,
+  type Decoded,
+  decodeTable,
+  list,
+  rejectUnknownKeys,
+  tableAt,
+  tablesAt,
+} from "./decode.ts"
+import { ROOT_KEYS } from "./known-keys.ts"
+import { adminSchema, logSchema, nodeSchema, poolSchema, streamSchema } from "./schema.ts"
+import { decodeNamedCheck } from "./schema-check.ts"
+import { vrrpSchema } from "./schema-vrrp.ts"
+import type { TomlTable } from "./toml.ts"
+import { text } from "./values.ts"
+
+export interface Draft {
+  readonly node: Decoded<NodeConfig>
+  readonly admin: Decoded<AdminConfig>
+  readonly log: Decoded<LogConfig>
+  readonly vrrp: readonly Decoded<VrrpConfig>[]
+  readonly checks: readonly Decoded<NamedCheckConfig>[]
+  readonly pools: readonly Decoded<PoolConfig>[]
+  readonly streams: readonly Decoded<StreamConfig>[]
+}
+
+export function decodeDocument(root: TomlTable, context: Context): Draft {
+  rejectUnknownKeys(root, { name: "", title: "the file", known: ROOT_KEYS }, context)
+  const include = root.entries.get("include")
+  if (include !== undefined) list(text, "a list of files")(include, context)
+  const tables = (key: string) => tablesAt(root, key, context)
+  return {
+    node: decodeTable(tableAt(root, "node", context), nodeSchema, context),
+    admin: decodeTable(tableAt(root, "admin", context), adminSchema, context),
+    log: decodeTable(tableAt(root, "log", context), logSchema, context),
+    vrrp: tables("vrrp").map((table) => decodeTable(table, vrrpSchema, context)),
+    checks: tables("check").map((table) => decodeNamedCheck(table, context)),
+    pools: tables("pool").map((table) => decodeTable(table, poolSchema, context)),
+    streams: tables("stream").map((table) => decodeTable(table, streamSchema, context)),
+  }
+}
+
+/** Only for a draft without errors: then every value is there. */
+export function completeConfig(draft: Draft, { hostName }: { hostName: string }): Config {
+  const node = complete(draft.node)
+  return {
+    node: { ...node, name: node.name || hostName },
+    admin: complete(draft.admin),
+    log: complete(draft.log),
+    vrrp: draft.vrrp.map(complete),
+    checks: draft.checks.map(complete),
+    pools: draft.pools.map(complete),
+    streams: draft.streams.map(complete),
+  }
+}
+
+function complete<T>({ value }: Decoded<T>): T {
+  assert(value !== undefined, "An incomplete table must have been reported")
+  return value
+}

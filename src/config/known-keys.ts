@@ -1,0 +1,78 @@
+/** The key list of every table, and what to say about a key that is not in one of them. */
+import { keysOf, type TableSchema } from "./decode.ts"
+import { nearest } from "./nearest.ts"
+import {
+  adminSchema,
+  logSchema,
+  nodeSchema,
+  poolSchema,
+  serverSchema,
+  streamSchema,
+} from "./schema.ts"
+import { CHECK_KEYS, NAMED_CHECK_KEYS } from "./schema-check.ts"
+import { announceSchema, authenticationSchema, trackSchema, vrrpSchema } from "./schema-vrrp.ts"
+
+export const ROOT_KEYS = ["include", "node", "admin", "log", "vrrp", "check", "pool", "stream"]
+
+/** Keys by the table's title. */
+export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["the file", ROOT_KEYS],
+  keysBySchema(nodeSchema),
+  keysBySchema(adminSchema),
+  keysBySchema(logSchema),
+  keysBySchema(vrrpSchema),
+  keysBySchema(authenticationSchema),
+  keysBySchema(announceSchema),
+  keysBySchema(trackSchema),
+  keysBySchema(poolSchema),
+  keysBySchema(serverSchema),
+  keysBySchema(streamSchema),
+  ["[[check]]", NAMED_CHECK_KEYS],
+  ...Object.entries(CHECK_KEYS).map(([type, keys]) => [`checks of type "${type}"`, keys] as const),
+])
+
+/** The name it has here, the tables it belongs to, a near one, or the keys there are. */
+export function adviseKey(key: string, { known }: { readonly known: readonly string[] }): string {
+  const renamed = RENAMED.get(key)?.find((name) => known.includes(name))
+  if (renamed !== undefined) return `It is called "${renamed}" here`
+  const homes = [...KNOWN_KEYS].filter(([, keys]) => keys.includes(key)).map(([title]) => title)
+  if (homes.length > 0) return `It is a key of ${homes.join(" and ")}`
+  const similar = nearest(key, known)
+  if (similar !== undefined) return `Did you mean "${similar}"?`
+  return `Known keys: ${known.join(", ")}`
+}
+
+function keysBySchema<T>({ title, fields }: TableSchema<T>): readonly [string, readonly string[]] {
+  return [title, keysOf(fields)]
+}
+
+/** What keepalived, HAProxy and nginx call it. */
+const RENAMED: ReadonlyMap<string, readonly string[]> = new Map([
+  ["vrid", ["virtual_router_id"]],
+  ["advert_int", ["advertisement_interval"]],
+  ["virtual_ipaddress", ["addresses"]],
+  ["virtual_ipaddress_excluded", ["unadvertised_addresses"]],
+  ["vip", ["addresses"]],
+  ["address", ["bind", "addresses"]],
+  ["nopreempt", ["preempt"]],
+  ["auth_type", ["authentication"]],
+  ["auth_pass", ["authentication"]],
+  ["track_script", ["track"]],
+  ["track_interface", ["track"]],
+  ["unicast_peer", ["unicast_peers"]],
+  ["vrrp_instance", ["vrrp"]],
+  ["vrrp_script", ["check"]],
+  ["lb_algo", ["balance"]],
+  ["algorithm", ["balance"]],
+  ["backend", ["pool"]],
+  ["upstream", ["pool"]],
+  ["proxy_pass", ["pool"]],
+  ["frontend", ["stream"]],
+  ["listener", ["stream"]],
+  ["listen", ["bind", "stream"]],
+  ["maxconn", ["max_connections"]],
+  ["max_conns", ["max_connections"]],
+  ["inter", ["interval"]],
+  ["script", ["command"]],
+  ["uri", ["path"]],
+])

@@ -1,0 +1,26 @@
+/** Files that the configuration names: read or at least looked at when it is loaded. */
+import { type Context, INVALID, type Invalid } from "./decode.ts"
+import type { TomlNode } from "./toml.ts"
+
+/** The text of a secret without its final line end; warns when everybody may read it. */
+export function readSecret(node: TomlNode, path: string, context: Context): string | Invalid {
+  const { report, files } = context
+  const file = files.read(path)
+  if (!file.ok) {
+    report.error(node, `Cannot read ${path}: ${file.reason}`)
+    return INVALID
+  }
+  if ((file.value.mode & 0o004) !== 0) {
+    report.warning(node, `Every user may read ${path}`, `Run chmod o-r ${path}`)
+  }
+  return file.value.text.replace(/\r?\n$/, "")
+}
+
+/** A program that is missing may still be installed later, so this only warns. */
+export function checkProgram(node: TomlNode, path: string, { report, files }: Context): void {
+  const mode = files.mode(path)
+  if (!mode.ok) report.warning(node, `Cannot find the program ${path}: ${mode.reason}`)
+  else if ((mode.value & 0o111) === 0) {
+    report.warning(node, `${path} is not executable`, `Run chmod +x ${path}`)
+  }
+}

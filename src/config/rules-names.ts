@@ -1,0 +1,68 @@
+/** Names are unique per kind, and what is named elsewhere exists. */
+import type { Context, Decoded } from "./decode.ts"
+import type { Draft } from "./draft.ts"
+import { nearest } from "./nearest.ts"
+import { locate, type TomlNode } from "./toml.ts"
+
+export function checkNames(draft: Draft, context: Context): void {
+  for (const [kind, tables] of Object.entries({
+    vrrp: draft.vrrp,
+    check: draft.checks,
+    pool: draft.pools,
+    stream: draft.streams,
+  })) {
+    checkUnique(kind, tables, context)
+  }
+  checkTrackTargets(draft, context)
+  const pools = namesOf(draft.pools)
+  for (const { node, draft: stream } of draft.streams) {
+    const target = { kind: "pool", name: stream.pool, known: pools }
+    checkExists(locate(node, "pool"), target, context)
+  }
+}
+
+function checkUnique(kind: string, tables: readonly Decoded<{ name: string }>[], context: Context) {
+  const first = new Map<string, TomlNode>()
+  for (const { node, draft } of tables) {
+    if (draft.name === undefined) continue
+    const at = locate(node, "name")
+    const earlier = first.get(draft.name)
+    if (earlier === undefined) first.set(draft.name, at)
+    else {
+      const message = `There are two [[${kind}]] named "${draft.name}"`
+      context.report.error(at, message, `The first is at ${context.report.place(earlier)}`)
+    }
+  }
+}
+
+/** Interfaces may come and go, so their names are not looked up here. */
+function checkTrackTargets(draft: Draft, context: Context): void {
+  const known = { check: namesOf(draft.checks), pool: namesOf(draft.pools) }
+  for (const { node, draft: router } of draft.vrrp) {
+    for (const [index, { type, target }] of (router.track ?? []).entries()) {
+      if (type === "interface") continue
+      const at = locate(node, "track", index, type)
+      checkExists(at, { kind: type, name: target, known: known[type] }, context)
+    }
+  }
+}
+
+function checkExists(
+  at: TomlNode,
+  { kind, name, known }: { kind: string; name: string | undefined; known: readonly string[] },
+  { report }: Context,
+): void {
+  if (name === undefined || known.includes(name)) return
+  const similar = nearest(name, known)
+  const hint =
+    similar !== undefined
+      ? `Did you mean "${similar}"?`
+      : known.length === 0
+        ? `Add a [[${kind}]] with name = "${name}"`
+        : `There are: ${known.join(", ")}`
+  report.error(at, `There is no [[${kind}]] named "${name}"`, hint)
+}
+
+function namesOf(tables: readonly Decoded<{ name: string }>[]): string[] {
+  return tables.flatMap(({ draft }) => draft.name ?? [])
+}
