@@ -163,7 +163,7 @@ export function parseAcknowledgement(message: NetlinkMessage): Parsed<Acknowledg
   const { body, flags } = message
   if (body.length < 4 + NLMSGHDR.size) return malformed("family header cut short")
   const view = viewOf(body)
-  const errno = -view.getInt32(0, LITTLE_ENDIAN)
+  const errno = 0 - view.getInt32(0, LITTLE_ENDIAN)
   if ((flags & NLM_F_ACK_TLVS) === 0) return { ok: true, value: { errno, text: "" } }
   const echoed = view.getUint32(4 + NLMSGHDR.length, LITTLE_ENDIAN)
   const skipped = 4 + ((flags & NLM_F_CAPPED) === 0 ? aligned(echoed) : NLMSGHDR.size)
@@ -176,7 +176,7 @@ export function parseAcknowledgement(message: NetlinkMessage): Parsed<Acknowledg
 /** The body of NLMSG_DONE: how a dump ended. */
 export function parseDone(message: NetlinkMessage): Parsed<Acknowledgement> {
   if (message.body.length < 4) return malformed("family header cut short")
-  const errno = -viewOf(message.body).getInt32(0, LITTLE_ENDIAN)
+  const errno = 0 - viewOf(message.body).getInt32(0, LITTLE_ENDIAN)
   if ((message.flags & NLM_F_ACK_TLVS) === 0) return { ok: true, value: { errno, text: "" } }
   const attributes = parseAttributes(message.body.subarray(4))
   if (!attributes.ok) return attributes
