@@ -12,6 +12,7 @@
  * sends nothing, so that an edge which is still finding out never preempts a healthy one.
  */
 import type { VrrpConfig } from "../config/config.ts"
+import type { MailboxAddress } from "../linux/mailbox.ts"
 import type { Address, Prefix } from "../net/address.ts"
 import type { Tracking } from "./tracking.ts"
 
@@ -95,8 +96,9 @@ export interface PeerSnapshot {
   readonly heardAtEpochMs: number
 }
 
-/** `workerData` of the vrrp thread. `mailbox` is what `linux/mailbox.ts` hands to a Worker. */
+/** The first and only `postMessage` to the Worker: what it starts with. */
 export interface VrrpThreadData {
-  /** One Int32 cell, incremented at least once a second while the thread is alive. */
+  readonly mailbox: MailboxAddress
+  /** Beats at least once a second while the thread is alive (`Heartbeat`). */
   readonly heartbeat: SharedArrayBuffer
 }
