@@ -1,0 +1,135 @@
+/**
+ * A probe's connection: open, write, read, close, over TCP or TLS, with the probe's abort built in.
+ *
+ * `close` and an abort both release the descriptor at once; the kernel then sends FIN, not RST, as
+ * long as everything received was read. Reading pauses the socket between chunks, so a server that
+ * talks without end fills its own buffers and not ours.
+ */
+import { connect as connectTcp, type Socket } from "node:net"
+import { connect as connectTls } from "node:tls"
+import type { Endpoint } from "../../net/address.ts"
+import type { ProbeRun } from "./probe.ts"
+
+export interface ConnectionTls {
+  /** Name for SNI and to verify; empty: none is sent, and the address is verified. */
+  readonly serverName: string
+  readonly verify: boolean
+  /** PEM texts of trusted authorities. */
+  readonly ca: readonly string[]
+}
+
+export interface ConnectionOptions {
+  readonly tls?: ConnectionTls
+}
+
+export class Connection {
+  /** Written before the connection is given up by an abort. */
+  lastWords: Uint8Array | undefined
+  readonly #socket: Socket
+  readonly #run: ProbeRun
+  readonly #chunks: Uint8Array[] = []
+  #isEnded = false
+  #error: Error | undefined
+  #wake: (() => void) | undefined
+
+  /** Rejects with the system's error, a TLS error, or the abort's reason. */
+  static async open(
+    endpoint: Endpoint,
+    run: ProbeRun,
+    { tls }: ConnectionOptions = {},
+  ): Promise<Connection> {
+    run.signal.throwIfAborted()
+    run.phase = "connecting"
+    const connection = new Connection(openSocket(endpoint, tls), run)
+    await connection.#opened(tls === undefined ? "connect" : "secureConnect")
+    return connection
+  }
+
+  private constructor(socket: Socket, run: ProbeRun) {
+    this.#socket = socket
+    this.#run = run
+    socket.on("data", (chunk: Uint8Array) => {
+      socket.pause()
+      this.#chunks.push(chunk)
+      this.#notify()
+    })
+    socket.on("end", () => this.#end(undefined))
+    socket.on("close", () => this.#end(undefined))
+    socket.on("error", (error) => this.#end(error))
+    run.signal.addEventListener("abort", this.#onAbort, { once: true })
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#socket.write(bytes)
+  }
+
+  /** The next bytes, or undefined when the server has closed. Rejects as `open` does. */
+  async read(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const chunk = this.#chunks.shift()
+      if (chunk !== undefined) return chunk
+      if (this.#error !== undefined) throw this.#error
+      if (this.#isEnded) return undefined
+      this.#socket.resume()
+      await this.#event()
+    }
+  }
+
+  close(): void {
+    this.#run.signal.removeEventListener("abort", this.#onAbort)
+    this.#socket.destroy()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  async #opened(event: "connect" | "secureConnect"): Promise<void> {
+    let isOpen = false
+    this.#socket.once("connect", () => {
+      if (event === "secureConnect") this.#run.phase = "in the TLS handshake"
+    })
+    this.#socket.once(event, () => {
+      isOpen = true
+      this.#notify()
+    })
+    while (!isOpen && !this.#isEnded) await this.#event()
+    if (isOpen) return
+    this.close()
+    throw this.#error ?? new Error("connection closed")
+  }
+
+  #event(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+
+  #notify(): void {
+    this.#wake?.()
+    this.#wake = undefined
+  }
+
+  #end(error: Error | undefined): void {
+    this.#isEnded = true
+    this.#error ??= error
+    this.#notify()
+  }
+
+  readonly #onAbort = (): void => {
+    if (this.lastWords !== undefined) this.#socket.write(this.lastWords)
+    this.#end(new Error("given up"))
+    this.#socket.destroy()
+  }
+}
+
+function openSocket({ address, port }: Endpoint, tls: ConnectionTls | undefined): Socket {
+  if (tls === undefined) return connectTcp({ host: address, port })
+  return connectTls({
+    host: address,
+    port,
+    servername: tls.serverName,
+    rejectUnauthorized: tls.verify,
+    ca: [...tls.ca],
+  })
+}
