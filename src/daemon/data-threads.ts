@@ -48,6 +48,14 @@ const ANSWER_WAIT_MS = 1_000
 
 export type ListenerTemplate = Omit<DataListenerSpec, "fd">
 
+/** An endpoint's sockets, one per thread. */
+interface Listener {
+  template: ListenerTemplate
+  /** What the threads were told last; undefined before the first time. */
+  served: ListenerTemplate | undefined
+  readonly sockets: Fd[]
+}
+
 export interface DataThreadsChange {
   readonly pools: { readonly set: readonly DataPoolSpec[]; readonly remove: readonly string[] }
   readonly listeners: {
@@ -78,7 +86,7 @@ export class DataThreads {
   readonly #ledger: FdLedger
   readonly #threads: DataThread[] = []
   readonly #pools = new Map<string, DataPoolSpec>()
-  readonly #listeners = new Map<string, { spec: ListenerTemplate; sockets: Fd[] }>()
+  readonly #listeners = new Map<string, Listener>()
   readonly #deaths: Instant[] = []
   #accessLog = false
   #nextOwner = 1
@@ -121,12 +129,58 @@ export class DataThreads {
     await Promise.all(this.#threads.map((thread) => thread.started))
   }
 
+  /** Whether every thread beats: one that is silent has not been replaced yet. */
+  get isBeating(): boolean {
+    const now = monotonicNow()
+    return this.#threads.every((thread) => !thread.isSilent(now, false))
+  }
+
+  hasListener(id: string): boolean {
+    return this.#listeners.has(id)
+  }
+
+  listenerIds(): string[] {
+    return [...this.#listeners.keys()]
+  }
+
+  /** Whether the threads serve exactly this already. */
+  isListening(template: ListenerTemplate): boolean {
+    return Bun.deepEquals(this.#listeners.get(template.id)?.served, template)
+  }
+
+  hasPool(spec: DataPoolSpec): boolean {
+    return Bun.deepEquals(this.#pools.get(spec.name), spec)
+  }
+
   /**
-   * Opens the sockets of new listeners, tells all threads, then closes those of removed ones. Throws
-   * `SystemError` when a socket cannot be opened; nothing has changed then.
+   * Opens the sockets of new listeners, which nobody accepts from until `configure` names them.
+   * Throws `SystemError` when one cannot be opened; nothing has changed then.
    */
+  openSockets(added: readonly ListenerTemplate[]): void {
+    const opened: Listener[] = []
+    try {
+      for (const template of added) {
+        const listener: Listener = { template, served: undefined, sockets: [] }
+        opened.push(listener)
+        for (let index = 0; index < this.#options.count; index++) {
+          listener.sockets.push(listenTcp(template.endpoint, { reusePort: true }))
+        }
+      }
+    } catch (error) {
+      for (const { sockets } of opened) for (const socket of sockets) socket.close()
+      throw error
+    }
+    for (const listener of opened) this.#listeners.set(listener.template.id, listener)
+  }
+
+  /** Tells all threads; listeners must have been opened. Then closes the sockets of removed ones. */
   async configure(change: DataThreadsChange): Promise<void> {
-    this.#openSockets(change.listeners.set)
+    for (const template of change.listeners.set) {
+      const listener = this.#listeners.get(template.id)
+      if (listener === undefined) throw new Error(`No socket for ${template.id}`)
+      listener.template = template
+      listener.served = template
+    }
     for (const pool of change.pools.set) this.#pools.set(pool.name, pool)
     for (const name of change.pools.remove) this.#pools.delete(name)
     this.#accessLog = change.accessLog
@@ -221,34 +275,11 @@ export class DataThreads {
     }
   }
 
-  #openSockets(specs: readonly ListenerTemplate[]): void {
-    const opened: { spec: ListenerTemplate; sockets: Fd[] }[] = []
-    try {
-      for (const spec of specs) {
-        const existing = this.#listeners.get(spec.id)
-        if (existing !== undefined) continue
-        const sockets: Fd[] = []
-        opened.push({ spec, sockets })
-        for (let index = 0; index < this.#options.count; index++) {
-          sockets.push(listenTcp(spec.endpoint, { reusePort: true }))
-        }
-      }
-    } catch (error) {
-      for (const { sockets } of opened) for (const socket of sockets) socket.close()
-      throw error
-    }
-    for (const listener of opened) this.#listeners.set(listener.spec.id, listener)
-    for (const spec of specs) {
-      const listener = this.#listeners.get(spec.id)
-      if (listener !== undefined) listener.spec = spec
-    }
-  }
-
   #listenerFor(index: number, id: string): DataListenerSpec {
     const listener = this.#listeners.get(id)
     const socket = listener?.sockets[index]
     if (listener === undefined || socket === undefined) throw new Error(`No socket for ${id}`)
-    return { ...listener.spec, fd: socket.number }
+    return { ...listener.template, fd: socket.number }
   }
 
   #closeListener(id: string): void {
@@ -303,7 +334,7 @@ export class DataThreads {
       const old = listener.sockets[thread.index]
       if (old === undefined) continue
       shutdownBoth(old.number)
-      listener.sockets[thread.index] = listenTcp(listener.spec.endpoint, { reusePort: true })
+      listener.sockets[thread.index] = listenTcp(listener.template.endpoint, { reusePort: true })
       thread.leftovers.push(old)
     }
     if (why === "ended") this.#closeLeftovers(thread)

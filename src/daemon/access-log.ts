@@ -1,0 +1,108 @@
+/**
+ * The access log: one line per finished connection, with its times and why it ended.
+ *
+ * Lines go through a bounded buffer and are dropped, with a count in the log, when the disk cannot
+ * keep up: an access log must never stop traffic. The file is opened anew at a reload (logrotate).
+ */
+import { createWriteStream, type WriteStream } from "node:fs"
+import type { LogConfig } from "../config/config.ts"
+import type { Logger } from "../log/logger.ts"
+import { formatEndpoint } from "../net/address.ts"
+import type { StreamRecord } from "../stream/context.ts"
+
+const BUFFERED_BYTES_MAX = 8 * 1024 * 1024
+
+export class AccessLog {
+  readonly #log: Logger
+  #format: LogConfig["format"] = "text"
+  #output: WriteStream | typeof process.stdout | undefined
+  #dropped = 0
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  get isEnabled(): boolean {
+    return this.#output !== undefined
+  }
+
+  /** Opens what `config` names, again if it is open already. */
+  configure({ access, format }: Pick<LogConfig, "access" | "format">): void {
+    this.close()
+    this.#format = format
+    if (access === "") return
+    if (access === "stdout") this.#output = process.stdout
+    else {
+      const file = createWriteStream(access, { flags: "a", mode: 0o640 })
+      file.on("error", (error) => {
+        this.#log.error("log", "Cannot write the access log", {
+          path: access,
+          error: String(error),
+        })
+        if (this.#output === file) this.#output = undefined
+      })
+      this.#output = file
+    }
+  }
+
+  write(records: readonly StreamRecord[], now: Date): void {
+    const output = this.#output
+    if (output === undefined) return
+    if (output.writableLength > BUFFERED_BYTES_MAX) {
+      this.#dropped += records.length
+      return
+    }
+    if (this.#dropped > 0) {
+      this.#log.warn("log", "Access lines dropped: the log is too slow", { lines: this.#dropped })
+      this.#dropped = 0
+    }
+    const time = now.toISOString()
+    output.write(records.map((record) => `${formatAccess(record, time, this.#format)}\n`).join(""))
+  }
+
+  close(): void {
+    if (this.#output !== undefined && this.#output !== process.stdout) this.#output.end()
+    this.#output = undefined
+  }
+}
+
+/**
+ * Text: `time stream client listen pool/server connect/total ms in/out bytes retries reason`, in the
+ * order of HAProxy's TCP log.
+ */
+export function formatAccess(
+  record: StreamRecord,
+  time: string,
+  format: LogConfig["format"],
+): string {
+  const client = formatEndpoint(record.client)
+  const listen = formatEndpoint(record.listen)
+  const connectMs = round(record.connectMs)
+  const durationMs = round(record.durationMs)
+  if (format === "text") {
+    const server = record.server === "" ? "-" : record.server
+    return (
+      `${time} ${record.stream} ${client} ${listen} ${record.pool}/${server} ` +
+      `${connectMs}/${durationMs} ${record.bytesIn}/${record.bytesOut} ` +
+      `${record.retries} ${record.reason}`
+    )
+  }
+  return JSON.stringify({
+    time,
+    stream: record.stream,
+    client,
+    listen,
+    pool: record.pool,
+    server: record.server,
+    connect_ms: connectMs,
+    duration_ms: durationMs,
+    bytes_in: record.bytesIn,
+    bytes_out: record.bytesOut,
+    retries: record.retries,
+    reason: record.reason,
+  })
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10
+}

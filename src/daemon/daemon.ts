@@ -1,0 +1,432 @@
+/**
+ * The running edge: brings the threads up in order, applies configurations, passes what one domain
+ * learns to those it concerns, and takes everything down in order.
+ *
+ * Order at start: descriptors and memory, data threads and their sockets, health checks, virtual
+ * routers, admin. The routers are told of the others last, so that an edge which cannot serve never
+ * takes an address. At stop the other way round: no new connections, connections through virtual
+ * addresses reset while the addresses are still here to send from, the addresses given up with
+ * priority 0, then whatever came in by the edge's own addresses drains.
+ */
+import type {
+  AdminBackend,
+  CommandResult,
+  ReloadResult,
+  ServerChange,
+  Status,
+  StatusEvent,
+} from "../admin/backend.ts"
+import { AdminServer } from "../admin/driver.ts"
+import type { Config, TrackConfig } from "../config/config.ts"
+import { formatDiagnostics } from "../config/diagnostic.ts"
+import { diffConfig, formatDiff } from "../config/diff.ts"
+import { type LoadResult, loadConfig } from "../config/load.ts"
+import { type CheckTarget, type HealthChange, HealthChecker } from "../health/driver.ts"
+import { monotonicNow } from "../linux/clock.ts"
+import { SystemError } from "../linux/errno.ts"
+import type { Logger } from "../log/logger.ts"
+import type { Address } from "../net/address.ts"
+import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
+import type { TrackedState } from "../vrrp/tracking.ts"
+import { AccessLog } from "./access-log.ts"
+import { DataThreads } from "./data-threads.ts"
+import { listenerTemplates, refuseTakenEndpoints, StreamRows } from "./listeners.ts"
+import { Notifier } from "./notifier.ts"
+import { ServerRegistry } from "./server-registry.ts"
+import {
+  namedCheckId,
+  namedCheckStatus,
+  poolStatus,
+  rfc3339,
+  streamStatus,
+  vrrpStatus,
+} from "./status.ts"
+import { poolState, Trackers } from "./tracking.ts"
+import { VrrpThread } from "./vrrp-thread.ts"
+
+const WATCH_INTERVAL_MS = 200
+const DRAIN_POLL_MS = 20
+/** Notify programs get this long at the end before the process goes anyway. */
+const NOTIFY_WAIT_MS = 2_000
+
+export interface DaemonOptions {
+  readonly configPath: string
+  readonly version: string
+  readonly log: Logger
+  /** Data threads; at least 1. */
+  readonly threads: number
+  /** Open sessions that the descriptor limit allows. */
+  readonly sessionsMax: number
+  readonly faultInjection: boolean
+  /** The process cannot go on; addresses are given up and it ends with exit code 1. */
+  readonly onHopeless: (reason: string) => void
+}
+
+export class Daemon implements AdminBackend {
+  readonly #options: DaemonOptions
+  readonly #log: Logger
+  readonly #threads: DataThreads
+  readonly #registry: ServerRegistry
+  readonly #rows: StreamRows
+  readonly #checker: HealthChecker
+  readonly #trackers: Trackers
+  readonly #accessLog: AccessLog
+  readonly #notifier: Notifier
+  readonly #admin: AdminServer
+  readonly #subscribers = new Set<(event: StatusEvent) => void>()
+  readonly #startedAt = monotonicNow()
+  #vrrp: VrrpThread | undefined
+  #config: Config
+  #loadedAt = Date.now()
+  #generation = 0
+  #lastError: string | null = null
+  #warnings: readonly string[] = []
+  #isReady = false
+  #reloading: Promise<unknown> = Promise.resolve()
+  #watch: ReturnType<typeof setInterval> | undefined
+  #watchedAt = monotonicNow()
+  #isBeating = true
+
+  constructor(loaded: Extract<LoadResult, { ok: true }>, options: DaemonOptions) {
+    this.#options = options
+    this.#log = options.log
+    this.#config = loaded.config
+    this.#warnings = loaded.warnings.map((warning) => warning.message)
+    this.#threads = new DataThreads({
+      count: options.threads,
+      sessionsMax: options.sessionsMax,
+      faultInjection: options.faultInjection,
+      onLog: (record) => this.#log.log(record),
+      onAccess: (records) => this.#accessLog.write(records, new Date()),
+      onHopeless: options.onHopeless,
+    })
+    this.#registry = new ServerRegistry(this.#threads.board, this.#threads.serverCounters)
+    this.#rows = new StreamRows(this.#threads.listenerCounters)
+    this.#checker = new HealthChecker({ onChange: (id, change) => this.#healthChanged(id, change) })
+    this.#trackers = new Trackers(
+      (tracked) => this.#trackedState(tracked),
+      (router, tracking) => this.#vrrp?.post({ type: "tracking", router, tracking }),
+    )
+    this.#accessLog = new AccessLog(this.#log)
+    this.#notifier = new Notifier(this.#log)
+    this.#admin = new AdminServer(this, this.#log)
+  }
+
+  /** Throws when a socket cannot be opened: an edge that cannot serve must not start. */
+  async start(): Promise<void> {
+    const config = this.#config
+    const threads = this.#threads.start()
+    if (config.vrrp.length > 0) this.#startVrrp()
+    await this.#admin.configure(config.admin)
+    this.#openSockets(config, undefined)
+    this.#accessLog.configure(config.log)
+    await threads
+    await this.#apply(config, undefined)
+    this.#watch = setInterval(() => this.#watchThreads(), WATCH_INTERVAL_MS)
+    this.#isReady = true
+  }
+
+  /** Whether every thread is alive: the condition for feeding the service manager's watchdog. */
+  get isBeating(): boolean {
+    return this.#isBeating
+  }
+
+  /** Gives the addresses to the peer, drains, ends the threads. `cutShort` ends the draining. */
+  async stop(cutShort: Promise<void>): Promise<void> {
+    this.#isReady = false
+    clearInterval(this.#watch)
+    await this.#reloading
+    await this.#threads.closeListeners()
+    await this.#vrrp?.stop()
+    await this.#drain(cutShort)
+    this.#checker.stop()
+    await this.#threads.stop()
+    await Promise.race([this.#notifier.idle(), Bun.sleep(NOTIFY_WAIT_MS), cutShort])
+    this.#accessLog.close()
+    await this.#admin.close()
+  }
+
+  /** One at a time, in the order asked for. Never rejects. */
+  reload(): Promise<ReloadResult> {
+    const result = this.#reloading.then(() => this.#reload())
+    this.#reloading = result
+    return result
+  }
+
+  setServer(pool: string, server: string, change: ServerChange): CommandResult {
+    if (!this.#registry.hasPool(pool)) return notFound(`There is no pool "${pool}"`)
+    const known = this.#registry.servers(pool).find(({ config }) => config.name === server)
+    if (known === undefined) return notFound(`Pool "${pool}" has no server "${server}"`)
+    if (change.state !== undefined) this.#registry.setAdmin(known, change.state, Date.now())
+    if (change.weight !== undefined) this.#threads.board.setWeight(known.slot, change.weight)
+    if (change.state === "maintenance") this.#threads.serversDown([known.slot])
+    this.#event("server", "Server set by the operator", { pool, server, ...change })
+    this.#trackers.update()
+    return { ok: true }
+  }
+
+  release(vrrp: string): CommandResult {
+    return this.#command(vrrp, "release")
+  }
+
+  resume(vrrp: string): CommandResult {
+    return this.#command(vrrp, "resume")
+  }
+
+  injectFault(thread: number, fault: string): CommandResult {
+    if (fault !== "hang" && fault !== "throw") return notFound(`There is no fault "${fault}"`)
+    if (this.#threads.inject(thread, fault)) return { ok: true }
+    return { ok: false, status: 403, detail: "Fault injection is not enabled" }
+  }
+
+  subscribe(listener: (event: StatusEvent) => void): () => void {
+    this.#subscribers.add(listener)
+    return () => this.#subscribers.delete(listener)
+  }
+
+  notReady(): readonly string[] {
+    return this.#isReady ? [] : ["starting or stopping: listeners are not all bound"]
+  }
+
+  status(): Status {
+    const config = this.#config
+    const notReady = this.notReady()
+    return {
+      node: config.node.name,
+      version: this.#options.version,
+      uptime_seconds: Math.round(monotonicNow() - this.#startedAt) / 1000,
+      ready: notReady.length === 0,
+      not_ready: notReady,
+      config: {
+        path: this.#options.configPath,
+        loaded_at: rfc3339(this.#loadedAt),
+        generation: this.#generation,
+        last_error: this.#lastError,
+        warnings: this.#warnings,
+      },
+      vrrp: (this.#vrrp?.snapshots() ?? []).map(vrrpStatus),
+      checks: namedCheckStatus(config, this.#checker),
+      pools: poolStatus(this.#registry, { threads: this.#threads, checker: this.#checker }),
+      streams: config.streams.map((stream) =>
+        streamStatus(stream, this.#rows.row(stream.name), this.#threads),
+      ),
+      http: [],
+      kubernetes: null,
+      threads: {
+        data: this.#threads.count,
+        data_restarts: this.#threads.restarts,
+        sessions: this.#threads.budget.open,
+        sessions_max: this.#options.sessionsMax,
+        vrrp_scheduling: this.#vrrp?.scheduling ?? "none",
+      },
+    }
+  }
+
+  async #reload(): Promise<ReloadResult> {
+    try {
+      const loaded = loadConfig(this.#options.configPath)
+      if (!loaded.ok) return this.#refused(formatDiagnostics(loaded.diagnostics))
+      const previous = this.#config
+      const changes = formatDiff(diffConfig(previous, loaded.config))
+      await this.#admin.configure(loaded.config.admin)
+      try {
+        this.#openSockets(loaded.config, previous)
+      } catch (error) {
+        await this.#admin.configure(previous.admin)
+        throw error
+      }
+      this.#config = loaded.config
+      await this.#apply(loaded.config, previous)
+      this.#loadedAt = Date.now()
+      this.#lastError = null
+      this.#warnings = loaded.warnings.map((warning) => warning.message)
+      for (const warning of this.#warnings) this.#log.warn("config", warning)
+      this.#event("reload", "Configuration applied", { changes: changes.length })
+      for (const change of changes) this.#log.info("config", change)
+      return { ok: true, generation: this.#generation, changes, warnings: this.#warnings }
+    } catch (error) {
+      return this.#refused(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  #refused(reason: string): ReloadResult {
+    this.#lastError = reason
+    this.#event("reload", "Configuration refused, the old one stays", { reason })
+    this.#log.error("config", "Configuration refused, the old one stays", { reason })
+    return { ok: false, error: reason }
+  }
+
+  /** The part of a reload that may fail: when it throws, nothing has changed. */
+  #openSockets(next: Config, previous: Config | undefined): void {
+    const ownEndpoints = (previous?.streams ?? []).flatMap(({ bind }) => bind)
+    const ownPorts = new Set(ownEndpoints.map(({ port }) => port))
+    const templates = this.#templates(next)
+    const added = templates.filter(({ id }) => !this.#threads.hasListener(id))
+    refuseTakenEndpoints(
+      added.map(({ endpoint }) => endpoint),
+      ownPorts,
+    )
+    this.#threads.openSockets(added)
+  }
+
+  /** Makes `next` what runs. Untouched things see nothing of it. */
+  async #apply(next: Config, previous: Config | undefined): Promise<void> {
+    this.#generation++
+    this.#log.configure(next.log)
+    this.#accessLog.configure(next.log)
+    this.#registry.apply(next.pools, Date.now())
+    await this.#configureThreads(next, previous)
+    this.#rows.keepOnly(next.streams)
+    this.#checker.set(this.#checkTargets(next))
+    if (next.vrrp.length > 0 && this.#vrrp === undefined) this.#startVrrp()
+    if (this.#vrrp !== undefined) {
+      await this.#vrrp.started
+      this.#vrrp.post({ type: "configure", routers: next.vrrp })
+      this.#trackers.configure(next.vrrp)
+      this.#vrrp.post({ type: "ready" })
+    }
+    if (previous !== undefined && previous.node.threads !== next.node.threads) {
+      this.#log.warn("config", "node.threads takes effect at the next start")
+    }
+  }
+
+  async #configureThreads(next: Config, previous: Config | undefined): Promise<void> {
+    const specs = this.#registry.pools().map((pool) => this.#registry.spec(pool))
+    const templates = this.#templates(next)
+    const wanted = new Set(templates.map(({ id }) => id))
+    const names = new Set(next.pools.map(({ name }) => name))
+    await this.#threads.configure({
+      pools: {
+        set: specs.filter((spec) => !this.#threads.hasPool(spec)),
+        remove: (previous?.pools ?? []).map(({ name }) => name).filter((name) => !names.has(name)),
+      },
+      listeners: {
+        set: templates.filter((template) => !this.#threads.isListening(template)),
+        remove: this.#threads.listenerIds().filter((id) => !wanted.has(id)),
+      },
+      accessLog: this.#accessLog.isEnabled,
+    })
+  }
+
+  #templates(config: Config) {
+    return config.streams.flatMap((stream) =>
+      listenerTemplates(stream, this.#rows.row(stream.name)),
+    )
+  }
+
+  #checkTargets(config: Config): CheckTarget[] {
+    const named = config.checks.map(({ name, address, check }) => {
+      return { id: namedCheckId(name), name, address, check, env: {} }
+    })
+    const servers = this.#registry.pools().flatMap(({ config: pool, servers: members }) => {
+      const { check } = pool
+      if (check === undefined) return []
+      return members.map((server) => ({
+        id: server.checkId,
+        name: server.config.name,
+        address: server.config.endpoint,
+        check,
+        env: { CAUSEWAY_POOL: pool.name },
+      }))
+    })
+    return [...named, ...servers]
+  }
+
+  #healthChanged(id: string, { state, reason, sinceEpochMs }: HealthChange): void {
+    const server = this.#registry.byCheckId(id)
+    if (server === undefined)
+      this.#log.info("health", "Check changed", { check: id, state, reason })
+    else {
+      const { board } = this.#threads
+      const wasDown = board.health(server.slot) === "down"
+      if (wasDown && state === "up") board.setSlowStartSince(server.slot, monotonicNow())
+      this.#registry.setHealth(server, state, { sinceEpochMs })
+      if (state === "down") this.#threads.serversDown([server.slot])
+      const fields = { pool: server.pool, server: server.config.name, state, reason }
+      this.#log[state === "down" ? "warn" : "info"]("health", "Server changed", fields)
+      this.#event("server", "Server changed", fields)
+    }
+    this.#trackers.update()
+  }
+
+  #trackedState({ type, target }: TrackConfig): TrackedState {
+    if (type === "pool") return poolState(this.#registry.servers(target), this.#threads.board)
+    return this.#checker.get(namedCheckId(target))?.state ?? "unknown"
+  }
+
+  #startVrrp(): void {
+    this.#vrrp = new VrrpThread({
+      onState: (snapshot, previous) => this.#routerChanged(snapshot, previous),
+      onLog: (record) => this.#log.log(record),
+      onLeaving: (addresses: readonly Address[]) => this.#threads.reset(addresses),
+      onFailed: (reason) => this.#options.onHopeless(reason),
+    })
+  }
+
+  #routerChanged(
+    snapshot: VirtualRouterSnapshot,
+    previous: VirtualRouterSnapshot | undefined,
+  ): void {
+    const { name, state, reason, effectivePriority } = snapshot
+    if (previous?.state === state) return
+    this.#event("vrrp", "Virtual router changed", { name, state, reason })
+    const program = this.#config.vrrp.find((router) => router.name === name)?.notify ?? ""
+    // A router that has not started yet has nothing to tell; keepalived is silent then, too.
+    if (state === "initialize" && previous === undefined) return
+    this.#notifier.notify(name, { program, state, priority: effectivePriority })
+  }
+
+  #command(name: string, type: "release" | "resume"): CommandResult {
+    if (!this.#config.vrrp.some((router) => router.name === name)) {
+      return notFound(`There is no virtual router "${name}"`)
+    }
+    this.#vrrp?.post({ type, router: name })
+    return { ok: true }
+  }
+
+  async #drain(cutShort: Promise<void>): Promise<void> {
+    const { drainTimeoutMs } = this.#config.node
+    const end = monotonicNow() + drainTimeoutMs
+    let isCut = false
+    void cutShort.then(() => {
+      isCut = true
+    })
+    if (this.#threads.budget.open > 0) {
+      this.#log.info("daemon", "Draining", {
+        connections: this.#threads.budget.open,
+        seconds: drainTimeoutMs / 1000,
+      })
+    }
+    while (!isCut && this.#threads.budget.open > 0 && monotonicNow() < end) {
+      await Bun.sleep(DRAIN_POLL_MS)
+    }
+  }
+
+  #watchThreads(): void {
+    const now = monotonicNow()
+    const wasLate = now - this.#watchedAt > WATCH_INTERVAL_MS * 3
+    this.#watchedAt = now
+    const isVrrpBeating = this.#vrrp?.isBeating(now, wasLate) ?? true
+    this.#isBeating = isVrrpBeating && this.#threads.isBeating
+    if (!isVrrpBeating) this.#options.onHopeless("vrrp thread hangs")
+  }
+
+  #event(
+    type: StatusEvent["type"],
+    message: string,
+    fields: Readonly<Record<string, string | number | boolean>>,
+  ): void {
+    const event = { time: rfc3339(Date.now()), type, message, fields }
+    for (const listener of this.#subscribers) listener(event)
+  }
+}
+
+function notFound(detail: string): CommandResult {
+  return { ok: false, status: 404, detail }
+}
+
+/** What a failed start says to the operator. */
+export function startFailure(error: unknown): string {
+  if (error instanceof SystemError) return error.message
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}

@@ -1,0 +1,159 @@
+/**
+ * Servers as the process knows them: each has a slot in the shared board for as long as a
+ * configuration names it, and with the slot its health, the operator's word and its counters.
+ *
+ * A server is the same from one configuration to the next when pool, name and address are.
+ */
+import type { PoolConfig, ServerConfig } from "../config/config.ts"
+import type { DataPoolSpec } from "../dataplane/messages.ts"
+import { formatEndpoint } from "../net/address.ts"
+import type { AdminState, Health, ServerBoard } from "../pool/server-board.ts"
+import { SERVER_SLOTS_MAX } from "../pool/server-board.ts"
+import type { ServerCounters } from "../pool/server-counters.ts"
+import { SlotAllocator } from "../pool/slot-allocator.ts"
+
+export interface RegisteredServer {
+  readonly pool: string
+  readonly config: ServerConfig
+  readonly slot: number
+  /** Names its check to the health checker. */
+  readonly checkId: string
+  /** Wall clock of the last change of health or operator state, milliseconds since the epoch. */
+  sinceEpochMs: number
+}
+
+export class ServerRegistry {
+  readonly #board: ServerBoard
+  readonly #counters: readonly ServerCounters[]
+  readonly #slots = new SlotAllocator(SERVER_SLOTS_MAX)
+  #pools = new Map<string, { config: PoolConfig; servers: Map<string, RegisteredServer> }>()
+
+  constructor(board: ServerBoard, counters: readonly ServerCounters[]) {
+    this.#board = board
+    this.#counters = counters
+  }
+
+  /** Makes `pools` what is known; who stays keeps slot, states and counters. */
+  apply(pools: readonly PoolConfig[], nowEpochMs: number): void {
+    const previous = this.#pools
+    this.#pools = new Map()
+    for (const config of pools) {
+      const old = previous.get(config.name)
+      const servers = new Map<string, RegisteredServer>()
+      for (const server of config.servers) {
+        const key = keyOf(server)
+        const known = old?.servers.get(key)
+        old?.servers.delete(key)
+        servers.set(
+          key,
+          known === undefined
+            ? this.#add(config, server, nowEpochMs)
+            : this.#keep(known, { config, server }),
+        )
+      }
+      this.#pools.set(config.name, { config, servers })
+    }
+    for (const { servers } of previous.values()) {
+      for (const server of servers.values()) {
+        if (this.#find(server.pool, keyOf(server.config)) !== server) this.#slots.free(server.slot)
+      }
+    }
+  }
+
+  pools(): { config: PoolConfig; servers: RegisteredServer[] }[] {
+    return [...this.#pools.values()].map(({ config, servers }) => ({
+      config,
+      servers: [...servers.values()],
+    }))
+  }
+
+  servers(pool: string): RegisteredServer[] {
+    return [...(this.#pools.get(pool)?.servers.values() ?? [])]
+  }
+
+  hasPool(pool: string): boolean {
+    return this.#pools.has(pool)
+  }
+
+  byCheckId(checkId: string): RegisteredServer | undefined {
+    for (const { servers } of this.#pools.values()) {
+      for (const server of servers.values()) if (server.checkId === checkId) return server
+    }
+    return undefined
+  }
+
+  poolConfig(pool: string): PoolConfig | undefined {
+    return this.#pools.get(pool)?.config
+  }
+
+  setHealth(server: RegisteredServer, health: Health, change: { readonly sinceEpochMs: number }) {
+    this.#board.setHealth(server.slot, health)
+    server.sinceEpochMs = change.sinceEpochMs
+  }
+
+  setAdmin(server: RegisteredServer, admin: AdminState, nowEpochMs: number): void {
+    this.#board.setAdmin(server.slot, admin)
+    server.sinceEpochMs = nowEpochMs
+  }
+
+  /** What the data threads need of a pool. */
+  spec({ config, servers }: { config: PoolConfig; servers: RegisteredServer[] }): DataPoolSpec {
+    return {
+      name: config.name,
+      balance: config.balance,
+      slowStartMs: config.slowStartMs,
+      servers: servers.map(({ config: server, slot }) => ({
+        name: server.name,
+        endpoint: server.endpoint,
+        slot,
+        backup: server.backup,
+        maxConnections: server.maxConnections,
+      })),
+      connectTimeoutMs: config.connectTimeoutMs,
+      connectRetries: config.connectRetries,
+      maxFails: config.maxFails,
+      failTimeoutMs: config.failTimeoutMs,
+      closeOnDown: config.onDown === "close",
+      source: config.source,
+    }
+  }
+
+  #find(pool: string, key: string): RegisteredServer | undefined {
+    return this.#pools.get(pool)?.servers.get(key)
+  }
+
+  #add(config: PoolConfig, server: ServerConfig, nowEpochMs: number): RegisteredServer {
+    const isIdle = (slot: number) =>
+      this.#counters.every((table) => table.get(slot, "connections") === 0)
+    const slot = this.#slots.allocate(isIdle)
+    if (slot === undefined) throw new Error(`Cannot hold more than ${SERVER_SLOTS_MAX} servers`)
+    for (const table of this.#counters) table.clearRow(slot)
+    this.#board.reset(slot, server.weight, config.check === undefined ? "unchecked" : "unknown")
+    return {
+      pool: config.name,
+      config: server,
+      slot,
+      checkId: `${config.name}/${server.name}`,
+      sinceEpochMs: nowEpochMs,
+    }
+  }
+
+  #keep(
+    known: RegisteredServer,
+    next: { readonly config: PoolConfig; readonly server: ServerConfig },
+  ): RegisteredServer {
+    // An operator's weight stays until the file says something new.
+    if (known.config.weight !== next.server.weight) {
+      this.#board.setWeight(known.slot, next.server.weight)
+    }
+    const isChecked = this.#board.health(known.slot) !== "unchecked"
+    if (isChecked !== (next.config.check !== undefined)) {
+      this.#board.setHealth(known.slot, isChecked ? "unchecked" : "unknown")
+    }
+    return Object.assign(known, { config: next.server })
+  }
+}
+
+function keyOf(server: ServerConfig): string {
+  return `${server.name} ${formatEndpoint(server.endpoint)}`
+}

@@ -1,0 +1,143 @@
+/** The picture that `/v1/status` shows, put together from those who know each part of it. */
+import type {
+  CheckStatusEntry,
+  ListenerStatus,
+  PoolStatus,
+  ServerStatus,
+  VrrpStatus,
+} from "../admin/backend.ts"
+import type { Config, StreamConfig } from "../config/config.ts"
+import type { CheckSnapshot, HealthChecker } from "../health/driver.ts"
+import { monotonicNow } from "../linux/clock.ts"
+import type { CounterTable } from "../metrics/counter-table.ts"
+import { formatEndpoint, formatPrefix } from "../net/address.ts"
+import { END_REASONS } from "../stream/end-reason.ts"
+import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
+import type { DataThreads } from "./data-threads.ts"
+import type { RegisteredServer, ServerRegistry } from "./server-registry.ts"
+
+export function vrrpStatus(snapshot: VirtualRouterSnapshot): VrrpStatus {
+  return {
+    name: snapshot.name,
+    interface: snapshot.interface,
+    virtual_router_id: snapshot.virtualRouterId,
+    version: snapshot.version,
+    state: snapshot.state,
+    released: snapshot.released,
+    reason: snapshot.reason,
+    priority: snapshot.priority,
+    effective_priority: snapshot.effectivePriority,
+    addresses: snapshot.addresses.map(formatPrefix),
+    since: rfc3339(snapshot.sinceEpochMs),
+    peers: snapshot.peers.map(({ address, priority, heardAtEpochMs }) => ({
+      address,
+      priority,
+      heard_at: rfc3339(heardAtEpochMs),
+    })),
+    warnings: snapshot.warnings,
+    transitions: snapshot.transitions,
+    adverts_sent: snapshot.advertsSent,
+    adverts_received: snapshot.advertsReceived,
+    dropped: snapshot.dropped,
+  }
+}
+
+export function namedCheckStatus(config: Config, checker: HealthChecker): CheckStatusEntry[] {
+  return config.checks.flatMap(({ name }) => {
+    const snapshot = checker.get(namedCheckId(name))
+    if (snapshot === undefined) return []
+    return [
+      {
+        name,
+        health: snapshot.state,
+        reason: snapshot.reason,
+        since: rfc3339(snapshot.sinceEpochMs),
+        duration_ms: snapshot.lastResult?.durationMs ?? 0,
+        checks_total: snapshot.checks,
+        checks_failed: snapshot.failed,
+      },
+    ]
+  })
+}
+
+/** Names a `[[check]]` to the health checker; a server's check id always has a "/" elsewhere. */
+export function namedCheckId(name: string): string {
+  return `check ${name}`
+}
+
+export function poolStatus(
+  registry: ServerRegistry,
+  sources: { readonly threads: DataThreads; readonly checker: HealthChecker },
+): PoolStatus[] {
+  return registry.pools().map(({ config, servers }) => ({
+    name: config.name,
+    balance: config.balance,
+    servers: servers.map((server) =>
+      serverStatus(server, sources.threads, sources.checker.get(server.checkId)),
+    ),
+  }))
+}
+
+function serverStatus(
+  server: RegisteredServer,
+  threads: DataThreads,
+  check: CheckSnapshot | undefined,
+): ServerStatus {
+  const { board, serverCounters: tables } = threads
+  const { slot, config } = server
+  const ejectedForMs = board.ejectedUntil(slot) - monotonicNow()
+  return {
+    name: config.name,
+    address: formatEndpoint(config.endpoint),
+    weight: board.weight(slot),
+    backup: config.backup,
+    admin: board.admin(slot),
+    health: check?.state ?? "unknown",
+    ejected: ejectedForMs > 0,
+    reason:
+      ejectedForMs > 0
+        ? `failed connects, tried again in ${Math.ceil(ejectedForMs / 1000)} s`
+        : (check?.reason ?? "no check"),
+    connections: total(tables, slot, "connections"),
+    connections_total: total(tables, slot, "connectionsTotal"),
+    bytes_to_server: total(tables, slot, "bytesToServer"),
+    bytes_from_server: total(tables, slot, "bytesFromServer"),
+    connect_failures: total(tables, slot, "connectFailures"),
+    check_duration_ms: check?.lastResult?.durationMs ?? 0,
+    checks_total: check?.checks ?? 0,
+    checks_failed: check?.failed ?? 0,
+    since: rfc3339(server.sinceEpochMs),
+  }
+}
+
+export function streamStatus(
+  stream: StreamConfig,
+  row: number,
+  threads: DataThreads,
+): ListenerStatus {
+  const tables = threads.listenerCounters
+  const ended = END_REASONS.map((reason) => [reason, total(tables, row, reason)] as const)
+  return {
+    name: stream.name,
+    bind: stream.bind.map(formatEndpoint),
+    pool: stream.pool,
+    connections: total(tables, row, "connections"),
+    total: total(tables, row, "connectionsTotal"),
+    bytes_in: total(tables, row, "bytesIn"),
+    bytes_out: total(tables, row, "bytesOut"),
+    retries: total(tables, row, "retries"),
+    ended: Object.fromEntries(ended),
+  }
+}
+
+function total<Column extends string>(
+  tables: readonly CounterTable<Column>[],
+  row: number,
+  column: Column,
+): number {
+  return tables.reduce((sum, table) => sum + table.get(row, column), 0)
+}
+
+export function rfc3339(epochMs: number): string {
+  return new Date(epochMs).toISOString()
+}
