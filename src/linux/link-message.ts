@@ -47,6 +47,8 @@ const IFF_LOWER_UP = 0x10000
 const AF_INET6 = 10
 /** IFNAMSIZ with its NUL; longer names are alternative names. */
 const IFNAMSIZ = 16
+/** ALTIFNAMSIZ without its NUL: no interface has a longer name. */
+export const LINK_NAME_BYTES_MAX = 127
 const MAC_BYTES = 6
 
 /** What names an interface to the kernel (`index`) and to people (`name`). */

@@ -21,6 +21,7 @@ import {
   encodeLinkByIndex,
   encodeLinkByName,
   encodeLinkChange,
+  LINK_NAME_BYTES_MAX,
   type Link,
   type LinkChange,
   type LinkRef,
@@ -69,6 +70,7 @@ export class Rtnetlink {
 
   /** Equivalent to `ip link show dev NAME`; undefined when there is none. */
   link(name: string): Link | undefined {
+    if (name === "" || Buffer.byteLength(name) > LINK_NAME_BYTES_MAX) return undefined
     const request = { type: RTM_GETLINK, flags: 0, body: encodeLinkByName(name) }
     const operation = `look up interface ${name}`
     return absentAs(undefined, [ENODEV], () => {
