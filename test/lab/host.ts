@@ -31,7 +31,7 @@ export interface AddressEvent {
 
 export class Host {
   readonly name: string
-  /** Name under /run/netns. */
+  /** Name under /run/netns; empty for the machine itself (`Lab.local`). */
   readonly namespace: string
   /** Folder for this host's files; removed with the lab. */
   readonly directory: string
@@ -141,7 +141,8 @@ export class Host {
   }
 
   #inside(argv: readonly string[]): string[] {
-    return ["ip", "netns", "exec", this.namespace, ...DIE_WITH_US, ...argv]
+    const enter = this.namespace === "" ? [] : ["ip", "netns", "exec", this.namespace]
+    return [...enter, ...DIE_WITH_US, ...argv]
   }
 }
 

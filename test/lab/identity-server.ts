@@ -12,7 +12,11 @@ function main(name: string, address: string, port: number): void {
     // A reset by the client is its right; the connection is gone and nothing else is concerned.
     socket.on("error", () => socket.destroy())
   })
-  server.listen(port, address, 1024, () => process.stdout.write("listening\n"))
+  server.listen(port, address, 1024, () => {
+    const bound = server.address()
+    const boundPort = typeof bound === "object" ? bound?.port : undefined
+    process.stdout.write(`listening on port ${boundPort}\n`)
+  })
 }
 
 const [name = "", address = "", port = ""] = process.argv.slice(2)

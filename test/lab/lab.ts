@@ -41,13 +41,15 @@ export class Lab implements AsyncDisposable {
   }
 
   /** A new host: a namespace with loopback up. */
-  host(name: string): Promise<Host> {
-    if (this.#hosts.has(name)) throw new Error(`Lab ${this.name} already has a host ${name}`)
-    const directory = join(this.directory, name)
-    const host = new Host(name, `${this.prefix}-${name}`, directory)
-    this.#hosts.set(name, host)
-    mkdirSync(directory)
-    return setUpHost(host)
+  async host(name: string): Promise<Host> {
+    const host = this.#add(name, `${this.prefix}-${name}`)
+    await setUpHost(host)
+    return host
+  }
+
+  /** No namespace: programs run in the machine's own network. Needs no rights; loopback only. */
+  local(name: string): Host {
+    return this.#add(name, "")
   }
 
   /** A new LAN: a bridge that hosts can join. */
@@ -71,7 +73,7 @@ export class Lab implements AsyncDisposable {
   /** The same without grace and without waiting: for exit handlers. */
   closeNow(): void {
     if (!openLabs.delete(this)) return
-    for (const host of this.#hosts.values()) removeNamespace(host.namespace)
+    for (const host of this.#hosts.values()) tearDownHost(host)
     const { CAUSEWAY_LAB_KEEP } = process.env
     if (CAUSEWAY_LAB_KEEP === undefined) rmSync(this.directory, { recursive: true, force: true })
   }
@@ -79,27 +81,44 @@ export class Lab implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+
+  #add(name: string, namespace: string): Host {
+    if (this.#hosts.has(name)) throw new Error(`Lab ${this.name} already has a host ${name}`)
+    const host = new Host(name, namespace, join(this.directory, name))
+    this.#hosts.set(name, host)
+    mkdirSync(host.directory)
+    return host
+  }
 }
 
-/** Removes namespaces, processes and files of labs whose owner is dead. Returns their names. */
+/**
+ * Removes namespaces, processes and files of labs whose owner is dead; returns their names. What
+ * belongs to another user is left to them.
+ */
 export function sweepStaleLabs(): string[] {
-  const stale = [
-    ...entries(NAMESPACES).map((name) => ({ name, remove: () => removeNamespace(name) })),
-    ...entries(tmpdir()).map((name) => ({
-      name,
-      remove: () => rmSync(join(tmpdir(), name), { recursive: true, force: true }),
-    })),
-  ].filter(({ name }) => isStale(name))
-  for (const { remove } of stale) remove()
-  return stale.map(({ name }) => name)
+  const namespaces = entries(NAMESPACES).filter(isStale)
+  const directories = entries(tmpdir()).filter(isStale)
+  if (process.getuid?.() === 0) namespaces.forEach(removeNamespace)
+  for (const name of directories) {
+    try {
+      rmSync(join(tmpdir(), name), { recursive: true, force: true })
+    } catch {
+      // Another user's.
+    }
+  }
+  return [...namespaces, ...directories]
 }
 
-async function setUpHost(host: Host): Promise<Host> {
+async function setUpHost(host: Host): Promise<void> {
   await execCommand(["ip", "netns", "add", host.namespace])
   await host.linkUp("lo")
   // Addresses are usable at once; the duplicate check is for real networks.
   await host.sysctl({ "net.ipv6.conf.all.accept_dad": 0, "net.ipv6.conf.default.accept_dad": 0 })
-  return host
+}
+
+function tearDownHost(host: Host): void {
+  for (const child of host.processes) if (child.running) killHard(child.pid)
+  if (host.namespace !== "") removeNamespace(host.namespace)
 }
 
 /** Namespaces are ours by name, so every process inside was started by the lab that made it. */

@@ -1,6 +1,6 @@
 /** Starts `prober.ts` inside a host and collects its report. */
 import type { Host } from "./host.ts"
-import type { ProberOptions, ProberProgress, ProberReport } from "./prober.ts"
+import type { Gap, ProberOptions, ProberProgress, ProberReport } from "./prober.ts"
 import type { ManagedProcess } from "./process.ts"
 import { eventually } from "./wait.ts"
 
@@ -24,7 +24,7 @@ export async function startProbe(
     port: Number(target.slice(colon + 1)),
   }
   // A SYN in flight when its attempt is over must not come back.
-  await host.sysctl({ "net.ipv4.tcp_syn_retries": 1 })
+  if (host.namespace !== "") await host.sysctl({ "net.ipv4.tcp_syn_retries": 1 })
   const child = host.spawn(
     [process.execPath, `${import.meta.dir}/prober.ts`, JSON.stringify(settings)],
     { name: "prober" },
@@ -48,8 +48,18 @@ export class Probe {
 
   /** How it stands, at most 250 ms old. */
   get progress(): ProberProgress {
-    const line = this.#child.stdout.trimEnd().split("\n").at(-1) ?? "{}"
-    return JSON.parse(line).progress ?? { attempts: 0, successes: 0, servers: {} }
+    return (
+      this.#messages<ProberProgress>("progress").at(-1) ?? {
+        attempts: 0,
+        successes: 0,
+        servers: {},
+      }
+    )
+  }
+
+  /** Interruptions that are over, oldest first. */
+  get gaps(): Gap[] {
+    return this.#messages("gap")
   }
 
   /** Waits until `count` further attempts have succeeded. */
@@ -64,9 +74,16 @@ export class Probe {
   /** Ends the probing and returns the books. */
   async stop(): Promise<ProberReport> {
     await this.#child.stop()
-    const line = this.#child.stdout.trimEnd().split("\n").at(-1) ?? ""
-    const message = JSON.parse(line)
-    if (message.report === undefined) throw new Error(`No report:\n${this.#child.tail()}`)
-    return message.report
+    const report = this.#messages<ProberReport>("report").at(-1)
+    if (report === undefined) throw new Error(`No report:\n${this.#child.tail()}`)
+    return report
+  }
+
+  /** What the prober wrote under this key, whole lines only. */
+  #messages<T>(key: string): T[] {
+    const lines = this.#child.stdout.split("\n").slice(0, -1)
+    return lines
+      .filter((line) => line.startsWith(`{"${key}":`))
+      .map((line) => JSON.parse(line)[key])
   }
 }

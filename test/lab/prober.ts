@@ -55,7 +55,7 @@ export interface ProberReport {
   readonly latencyMsMax: number
 }
 
-/** What the prober prints about once a second while it runs. */
+/** What the prober prints four times a second while it runs. */
 export interface ProberProgress {
   readonly attempts: number
   readonly successes: number
@@ -120,7 +120,9 @@ class Ledger {
   #closeGap(nowMs: number): void {
     const fromMs = this.#lastSuccessMs
     if (this.#ended || fromMs === undefined || nowMs - fromMs < this.#gapMsMin) return
-    this.#gaps.push({ ms: nowMs - fromMs, fromMs, toMs: nowMs })
+    const gap: Gap = { ms: nowMs - fromMs, fromMs, toMs: nowMs }
+    this.#gaps.push(gap)
+    print({ gap })
   }
 }
 

@@ -6,6 +6,7 @@ import { startNginx } from "./nginx.ts"
 import type { ManagedProcess } from "./process.ts"
 
 export interface ServerOptions {
+  /** A TCP server takes 0 for a free one, and says which: `listening on port N`. */
   readonly port: number
   /** Default: all. */
   readonly address?: string
@@ -20,7 +21,7 @@ export async function startTcpServer(host: Host, options: ServerOptions): Promis
     [process.execPath, `${import.meta.dir}/identity-server.ts`, name, address, String(port)],
     { name: `tcp-server-${port}` },
   )
-  await child.waitFor("listening")
+  await child.waitFor(/listening on port \d+\n/)
   return child
 }
 
