@@ -1,8 +1,8 @@
 /**
  * Another host that uses one of our addresses (RFC 5227 §2.4).
  *
- * While active every ARP packet of the link is looked at: one whose sender address is ours and whose
- * sender MAC is not means that somebody else answers for it. Some seconds after becoming active
+ * While active every ARP packet of the link is looked at: one whose sender address is ours and
+ * whose sender MAC is not means that somebody else answers for it. Some seconds after becoming active
  * probes (RFC 5227 §2.1.1) ask for such a host, because one that is silent would otherwise be found
  * only by the clients it steals; not sooner, because the router that has just given the address up
  * may still answer in the moment it learns of us.

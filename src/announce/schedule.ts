@@ -1,9 +1,9 @@
 /**
  * When to send gratuitous ARP for the addresses of one virtual router.
  *
- * On becoming active `count` rounds go out `ROUND_SPACING_MS` apart, because hosts and switches that
- * missed the first must not wait for the second burst; `count` more follow after `delayMs` (a switch
- * port that has just come up forwards nothing for its first seconds); then one round every
+ * On becoming active `count` rounds go out `ROUND_SPACING_MS` apart, because hosts and switches
+ * that missed the first must not wait for the second burst; `count` more follow after `delayMs` (a
+ * switch port that has just come up forwards nothing for its first seconds); then one round every
  * `refreshMs` keeps tables right that were wrong for other reasons. A round announces each address
  * in request and in reply form. A thousand addresses do not leave at once: a full queue would drop
  * the tail every time, so a step sends at most `ADDRESSES_PER_STEP_MAX` and continues after

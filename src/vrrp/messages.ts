@@ -11,8 +11,8 @@
  * bound. Until a router's tracking is settled *and* `ready` has arrived it stays in Initialize and
  * sends nothing, so that an edge which is still finding out never preempts a healthy one.
  */
+import type { MessagePort } from "node:worker_threads"
 import type { VrrpConfig } from "../config/config.ts"
-import type { MailboxAddress } from "../linux/mailbox.ts"
 import type { Address, Prefix } from "../net/address.ts"
 import type { Tracking } from "./tracking.ts"
 
@@ -98,7 +98,8 @@ export interface PeerSnapshot {
 
 /** The first and only `postMessage` to the Worker: what it starts with. */
 export interface VrrpThreadData {
-  readonly mailbox: MailboxAddress
+  /** `Mailbox.address` of linux/mailbox.ts; `port` is transferred. */
+  readonly mailbox: { readonly port: MessagePort; readonly doorbell: number }
   /** Beats at least once a second while the thread is alive (`Heartbeat`). */
   readonly heartbeat: SharedArrayBuffer
 }

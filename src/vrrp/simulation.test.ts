@@ -1,7 +1,7 @@
 /**
- * Several virtual router machines on a fake network: latency, loss, one-way partitions, routers that
- * are not scheduled for a while, crashes and restarts. No wall clock and no chance that is not in
- * the seed: a failing title names the seed, and the same seed fails again.
+ * Several virtual router machines on a fake network: latency, loss, one-way partitions, routers
+ * that are not scheduled for a while, crashes and restarts. No wall clock and no chance that is not
+ * in the seed: a failing title names the seed, and the same seed fails again.
  *
  * A paused router is the real thing's hung process: its timers do not run, what it is sent waits in
  * the socket buffer, and its addresses stay for the rest of their lease.
@@ -299,7 +299,7 @@ describe("a healthy network", () => {
     })
 
   for (const seed of SEEDS)
-    test(`seed ${seed}: RFC9568-6.4.3 equal routers started together end with the highest address`, () => {
+    test(`seed ${seed}: RFC9568-6.4.3 of equals started together the highest address wins`, () => {
       const random = new Random(seed)
       const network = new Network(random, [config(), config(), config()]).startAll()
       network.run(downMs(config()) + 3 * LATENCY_MS_MAX)

@@ -1,8 +1,9 @@
 /**
- * What a virtual router's tracked objects come to, by keepalived's rules: a positive weight is added
- * while the object is up, a negative one subtracted while it is down, and without a weight (or with
- * 0, as keepalived means it) an object that is down puts the router into Fault. An object not yet
- * known counts for nothing and leaves the whole unsettled; a router does not start before it is.
+ * What a virtual router's tracked objects come to, by keepalived's rules: a positive weight is
+ * added while the object is up, a negative one subtracted while it is down, and without a weight
+ * (or with 0, as keepalived means it) an object that is down puts the router into Fault. An object
+ * not yet known counts for nothing and leaves the whole unsettled; a router does not start before
+ * everything is known.
  */
 import type { TrackConfig } from "../config/config.ts"
 
@@ -63,7 +64,8 @@ export function weightsNeverMatter(
   const highest = clampPriority(router.priority + sum(weights.filter((weight) => weight > 0)))
   if (peerPriorities.some((priority) => lowest <= priority && priority <= highest)) return undefined
   const heard = [...peerPriorities].sort((a, b) => a - b).join(", ")
-  return `tracked weights never change the winner: ours is ${lowest} to ${highest}, peers have ${heard}`
+  const range = `ours is ${lowest} to ${highest}, peers have ${heard}`
+  return `tracked weights never change the winner: ${range}`
 }
 
 function sum(numbers: readonly number[]): number {
