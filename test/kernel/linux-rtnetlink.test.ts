@@ -1,5 +1,6 @@
 /** Links, addresses and routes against the real kernel, compared with what iproute2 sees. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test"
+import { join } from "node:path"
 import type { InterfaceAddress } from "../../src/linux/address-message.ts"
 import { SCOPE_LINK } from "../../src/linux/address-message.ts"
 import { EPOLLIN, Epoll } from "../../src/linux/epoll.ts"
@@ -14,6 +15,7 @@ import type { Lan } from "../lab/lan.ts"
 import { inNamespace } from "./namespace.ts"
 
 const MARK = 0xc0
+const BLOCKED_WORKER = join(import.meta.dir, "programs/blocked-worker.ts")
 
 let lab: Lab
 let lan: Lan
@@ -423,6 +425,18 @@ describe("monitor", () => {
     expect(seen.length).toBeLessThan(3000)
     rtnetlink.addAddress(eth0, { prefix: prefix("192.0.2.41/32") })
     expect(monitor.read()).toMatchObject([{ type: "address", change: "set" }])
+  })
+})
+
+describe("in a Worker", () => {
+  test("events reach a thread that does nothing but block in epoll", async () => {
+    const worker = edge.spawn([process.execPath, BLOCKED_WORKER])
+    await worker.waitFor("watching")
+    rtnetlink.addAddress(eth0, { prefix: prefix("192.0.2.40/32") })
+    await worker.waitFor("set 192.0.2.40")
+    rtnetlink.deleteAddress(eth0, prefix("192.0.2.40/32"))
+    await worker.waitFor("removed 192.0.2.40")
+    await worker.stop({ signal: "SIGKILL" })
   })
 })
 
