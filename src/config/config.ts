@@ -99,7 +99,7 @@ export interface HttpCheckConfig extends CheckTimingConfig {
   readonly type: "http"
   readonly method: string
   readonly path: string
-  /** Host field; empty: the server's address and port. Also the TLS server name when it is a name. */
+  /** Host field; empty: the server's address and port. A name is also the TLS server name. */
   readonly host: string
   /** Accepted status ranges, both ends included. */
   readonly expectStatus: readonly { readonly from: number; readonly to: number }[]

@@ -20,7 +20,8 @@ import { checkListeners } from "./rules-listen.ts"
 import { checkNames } from "./rules-names.ts"
 import { checkPools } from "./rules-pool.ts"
 import { checkVrrp } from "./rules-vrrp.ts"
-import { parseToml, type Source, type TomlNode, type TomlResult, type TomlTable } from "./toml.ts"
+import type { Source } from "./source.ts"
+import { parseToml, type TomlNode, type TomlResult, type TomlTable } from "./toml.ts"
 
 export type LoadResult =
   | {

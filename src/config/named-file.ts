@@ -13,7 +13,10 @@ export function readSecret(node: TomlNode, path: string, context: Context): stri
   if ((file.value.mode & 0o004) !== 0) {
     report.warning(node, `Every user may read ${path}`, `Run chmod o-r ${path}`)
   }
-  return file.value.text.replace(/\r?\n$/, "")
+  const secret = file.value.text.replace(/\r?\n$/, "")
+  if (secret !== "") return secret
+  report.error(node, `${path} is empty`)
+  return INVALID
 }
 
 /** A program that is missing may still be installed later, so this only warns. */

@@ -81,12 +81,14 @@ function formatListen(listen: AdminConfig["listen"][number]): string {
 function formatRouter(router: VrrpConfig): string[] {
   const interval = formatDuration(router.advertisementIntervalMs)
   const silence = formatDuration(activeDownIntervalMs(router))
+  const priority = `priority ${router.priority}`
+  const addresses = [...router.addresses, ...router.unadvertisedAddresses].map(formatPrefix)
   const password = router.authentication === undefined ? "" : ", with a password"
   return [
-    `vrrp ${router.name}: router ${router.virtualRouterId} on ${router.interface}, priority ${router.priority}`,
+    `vrrp ${router.name}: router ${router.virtualRouterId} on ${router.interface}, ${priority}`,
     `    VRRP version ${router.version}, advertises every ${interval}${password}`,
     `    takes over after ${silence} of silence; ${formatPreemption(router)}`,
-    `    addresses: ${[...router.addresses, ...router.unadvertisedAddresses].map(formatPrefix).join(", ")}`,
+    `    addresses: ${addresses.join(", ")}`,
     `    addresses ${PLACEMENT[router.placement]}; ${formatLease(router.leaseMs)}`,
     ...router.track.map((track) => `    follows ${formatTrack(track, router.priority)}`),
     ...(router.notify === "" ? [] : [`    runs ${router.notify} on a change`]),
@@ -142,10 +144,11 @@ function formatProbe(check: CheckConfig): string {
 
 function formatPool(pool: PoolConfig): string[] {
   const check = pool.check === undefined ? "none" : formatCheck(pool.check)
+  const connect = `connect timeout ${formatDuration(pool.connectTimeoutMs)}`
   return [
     `pool ${pool.name}: ${pool.balance} over ${count(pool.servers.length, "server")}`,
     ...pool.servers.map((server) => `    ${formatServer(server)}`),
-    `    connect timeout ${formatDuration(pool.connectTimeoutMs)}, ${pool.connectRetries} more tried; ${formatEjection(pool)}`,
+    `    ${connect}, ${pool.connectRetries} more tried; ${formatEjection(pool)}`,
     `    check: ${check}`,
   ]
 }

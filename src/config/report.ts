@@ -1,6 +1,6 @@
 /** Collects diagnostics while a document is read; turns nodes into positions and paths. */
 import type { Diagnostic } from "./diagnostic.ts"
-import { lineAndColumn, lineOf } from "./syntax-error.ts"
+import { lineAndColumn, lineOf } from "./source.ts"
 import type { TomlNode } from "./toml.ts"
 
 export class Report {

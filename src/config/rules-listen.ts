@@ -3,6 +3,7 @@ import { type Address, ANY_IPV4, ANY_IPV6, type Endpoint, familyOf } from "../ne
 import type { AdminConfig, AdminListen } from "./config.ts"
 import type { Context, Decoded } from "./decode.ts"
 import type { Draft } from "./draft.ts"
+import { readSecret } from "./named-file.ts"
 import { locate, type TomlNode } from "./toml.ts"
 import { formatBind, isLoopback } from "./values.ts"
 
@@ -61,13 +62,16 @@ function checkOverlap(listeners: readonly Listener[], report: Context["report"])
       covers(other.endpoint.address, listener.endpoint.address),
     )
     if (wide === undefined) continue
-    const { owner, endpoint, node } = listener
-    report.warning(
-      node.type === "string" ? node : wide.node, // the default of admin.listen stands nowhere
-      `${formatBind(endpoint)} (${owner}) overlaps with ${formatBind(wide.endpoint)} (${wide.owner})`,
-      `Connections to ${formatBind(endpoint)} go to ${owner} alone`,
-    )
+    // The default of admin.listen stands nowhere in the file.
+    const at = listener.node.type === "string" ? listener.node : wide.node
+    const message = `${describeListener(listener)} overlaps with ${describeListener(wide)}`
+    const narrow = formatBind(listener.endpoint)
+    report.warning(at, message, `Connections to ${narrow} go to ${listener.owner} alone`)
   }
+}
+
+function describeListener({ endpoint, owner }: Listener): string {
+  return `${formatBind(endpoint)} (${owner})`
 }
 
 /** `::` is bound for both families. */
@@ -77,7 +81,9 @@ function covers(wide: Address, narrow: Address): boolean {
   return wide === ANY_IPV4 && familyOf(narrow) === 4
 }
 
-function checkAdmin({ node, draft }: Decoded<AdminConfig>, { report }: Context): void {
+function checkAdmin({ node, draft }: Decoded<AdminConfig>, context: Context): void {
+  const { report } = context
+  if (draft.tokenFile) readSecret(locate(node, "token_file"), draft.tokenFile, context)
   const seen = new Set<string>()
   for (const [index, listen] of (draft.listen ?? []).entries()) {
     const at = locate(node, "listen", index)

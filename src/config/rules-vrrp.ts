@@ -85,7 +85,7 @@ function checkWeight(
     report.warning(
       node,
       "With preempt = false a weight may never cause a failover",
-      "A backup that does not preempt lets any lower priority stay active; leave weight out for fault",
+      "Leave weight out (fault): a backup that does not preempt ignores a lower priority",
     )
   }
 }

@@ -6,7 +6,7 @@
  * value without quotes, `:` for `=`, an open quote, a bracket never closed.
  */
 import type { Diagnostic } from "./diagnostic.ts"
-import type { Source } from "./toml.ts"
+import { lineOf, type Source } from "./source.ts"
 
 export function syntaxDiagnostic(source: Source, error: unknown): Diagnostic {
   const { line, column } = positionOf(error)
@@ -14,22 +14,6 @@ export function syntaxDiagnostic(source: Source, error: unknown): Diagnostic {
   const { message, hint } = explain(error, sourceLine, column)
   const position = { file: source.path, line, column, path: "", sourceLine }
   return { severity: "error", ...position, message, hint }
-}
-
-/** 1-based line and column of an offset. */
-export function lineAndColumn(text: string, offset: number): { line: number; column: number } {
-  let line = 1
-  let start = 0
-  for (let end = text.indexOf("\n"); end !== -1 && end < offset; end = text.indexOf("\n", start)) {
-    line++
-    start = end + 1
-  }
-  return { line, column: offset - start + 1 }
-}
-
-/** Text of a 1-based line, without its line end. */
-export function lineOf(text: string, line: number): string {
-  return (text.split("\n", line)[line - 1] ?? "").replace(/\r$/, "")
 }
 
 /**
@@ -60,7 +44,8 @@ function explain(
 ): { message: string; hint: string } {
   const { name, message = "not understood", found } = error as Partial<ParserError>
   if (name !== "SyntaxError") return { message: message.replace(/\.$/, ""), hint: "" }
-  const mistake = MISTAKES.find(({ pattern }) => pattern.test(sourceLine))
+  const isAtStart = column <= sourceLine.search(/\S|$/) + 1
+  const mistake = isAtStart ? undefined : MISTAKES.find(({ pattern }) => pattern.test(sourceLine))
   if (mistake !== undefined) return { message: mistake.message, hint: mistake.hint(sourceLine) }
   if (found === null) {
     return { message: "The file ends too early", hint: "Close the last bracket, brace or quote" }
@@ -68,7 +53,15 @@ function explain(
   if (column > sourceLine.length) {
     return { message: "The line ends too early", hint: "Complete the value or close its quote" }
   }
-  return { message: `Unexpected ${JSON.stringify(found)}`, hint: "" }
+  return { message: `Unexpected ${JSON.stringify(found)}`, hint: hintAt(sourceLine, column) }
+}
+
+/** The parser stops at the next line when a bracket is open, and within a value without quotes. */
+function hintAt(sourceLine: string, column: number): string {
+  const isStartOfLine = /^\s*[\w"'[]/.test(sourceLine) && column - 1 === sourceLine.search(/\S/)
+  if (isStartOfLine) return "A bracket or a quote further up may still be open"
+  const isInValue = sourceLine.slice(0, column - 1).includes("=")
+  return isInValue ? "Text, durations and addresses need quotes" : ""
 }
 
 /** Looked at in order, only on a line the parser has refused. */
@@ -93,7 +86,7 @@ const MISTAKES: readonly {
     hint: () => "A line is: key = value",
   },
   {
-    pattern: /^\s*[\w.-]+\s*=\s*([^\s"'[{#][^"'#]*?)\s*(#.*)?$/,
+    pattern: /^\s*[\w.-]+\s*=\s*([^\s"'[{#=][^"'#=]*?)\s*(#.*)?$/,
     message: "Text, durations and addresses need quotes",
     hint: (line) => `Write ${line.trim().replace(/=\s*([^#]*?)\s*(#.*)?$/, '= "$1"')}`,
   },

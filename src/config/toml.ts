@@ -9,13 +9,8 @@ import { strict as assert } from "node:assert"
 import { compile } from "toml/lib/compiler.js"
 import { type AstPair, type AstStatement, type AstValue, parse } from "toml/lib/parser.js"
 import type { Diagnostic } from "./diagnostic.ts"
+import type { Source } from "./source.ts"
 import { syntaxDiagnostic } from "./syntax-error.ts"
-
-export interface Source {
-  /** As it appears in diagnostics. */
-  readonly path: string
-  readonly text: string
-}
 
 export type TomlNode = TomlScalar | TomlArray | TomlTable
 

@@ -1,0 +1,339 @@
+/** Files, includes and merging, and a whole document as a `Config`. */
+import { expect, test } from "bun:test"
+import type { Config } from "./config.ts"
+import { loadConfig, parseConfig } from "./load.ts"
+import { loadText, memoryFiles, problems } from "./load-text.ts"
+
+const POOL = '[[pool]]\nname = "web"\nservers = ["192.0.2.11:80"]\n'
+const STREAM = '[[stream]]\nname = "web"\nbind = [":80"]\npool = "web"\n'
+
+test("loadConfig() fills in the defaults when the file is empty", () => {
+  const result = loadText("")
+  if (!result.ok) throw new Error("It was refused")
+  expect(result.config).toEqual({
+    node: { name: "edge-a", threads: 0, drainTimeoutMs: 30_000, stateDir: "" },
+    admin: {
+      listen: [
+        { type: "unix", path: "/run/causeway/admin.sock" },
+        { type: "tcp", endpoint: { address: "127.0.0.1", port: 9180 } },
+      ],
+      tokenFile: "",
+    },
+    log: { level: "info", format: "text", access: "" },
+    vrrp: [],
+    checks: [],
+    pools: [],
+    streams: [],
+  } as unknown as Config)
+})
+
+test("loadConfig() reads every kind of value", () => {
+  const files = { "/etc/vrrp": "secret\n", "/bin/true": { text: "", mode: 0o755 } }
+  const result = loadText(EVERYTHING, files)
+  if (!result.ok) throw new Error(JSON.stringify(result.diagnostics))
+  expect(result.warnings).toEqual([])
+  expect(result.config).toEqual(EVERYTHING_CONFIG as unknown as Config)
+})
+
+test("loadConfig() names the file it cannot read", () => {
+  const environment = { files: memoryFiles({}), hostName: "edge-a" }
+  const result = loadConfig("/etc/causeway/causeway.toml", environment)
+  expect(result).toMatchObject({
+    ok: false,
+    diagnostics: [
+      {
+        file: "/etc/causeway/causeway.toml",
+        line: 0,
+        message: "Cannot read the configuration: no such file (ENOENT)",
+        hint: "Name another file with -c FILE",
+      },
+    ],
+  })
+})
+
+test("loadConfig() reads included files in order, each once", () => {
+  const result = loadText(`include = ["conf.d/*.toml", "/srv/b.toml", "conf.d/a.toml"]\n${POOL}`, {
+    "/etc/causeway/conf.d/a.toml": STREAM,
+    "/etc/causeway/conf.d/c.toml": STREAM.replace(/web"\nbind = \[":80/, 'c"\nbind = [":81'),
+    "/etc/causeway/conf.d/ignored.toml.bak": "not TOML",
+    "/srv/b.toml": '[[pool]]\nname = "b"\nservers = ["192.0.2.12:80"]\n',
+  })
+  if (!result.ok) throw new Error(JSON.stringify(result.diagnostics))
+  expect(result.files).toEqual([
+    "/etc/causeway/causeway.toml",
+    "/etc/causeway/conf.d/a.toml",
+    "/etc/causeway/conf.d/c.toml",
+    "/srv/b.toml",
+  ])
+  expect(result.config.streams.map(({ name }) => name)).toEqual(["web", "c"])
+  expect(result.config.pools.map(({ name }) => name)).toEqual(["web", "b"])
+})
+
+test("loadConfig() does not read the main file again when a pattern matches it", () => {
+  const result = loadText(`include = ["*.toml"]\n${POOL}`)
+  expect(result).toMatchObject({ ok: true, files: ["/etc/causeway/causeway.toml"] })
+})
+
+test.each([
+  [
+    'include = "a.toml"',
+    '1:11 error: include must be a list of files, not "a.toml" (Write ["a.toml"])',
+  ],
+  ["include = [1]", '1:12 error: include[0] must be text in quotes, not 1 (Write "1")'],
+  [
+    'include = ["a.toml"]',
+    "1:12 error: Cannot read the included file /etc/causeway/a.toml: no such file (ENOENT)",
+  ],
+  ['include = ["conf.d/*.toml"]', "1:12 warning: No file matches /etc/causeway/conf.d/*.toml"],
+])("loadConfig() judges %s", (text, problem) => {
+  expect(problems(text)).toEqual([problem])
+})
+
+test("loadConfig() reports errors of every file at their place", () => {
+  const text = 'include = ["a.toml", "b.toml"]\n[node]\nthreads = -1\n'
+  const a = `${STREAM}idle_timeout = 5\n`
+  expect(
+    problems(text, { "/etc/causeway/a.toml": a, "/etc/causeway/b.toml": "[[pool]\n" }),
+  ).toEqual([
+    "3:11 error: threads must be an integer from 0 to 256, not -1",
+    '/etc/causeway/a.toml:5:16 error: idle_timeout must be a duration from "10ms" to "24d", not 5 (Add a unit: "5s" or "5ms")',
+    "/etc/causeway/b.toml:1:8 error: The table header is not closed (Write [[name]])",
+  ])
+})
+
+test("loadConfig() refuses a table or key set in two files and names both", () => {
+  const text = 'include = ["a.toml"]\n[node]\nthreads = 1\n'
+  expect(problems(text, { "/etc/causeway/a.toml": '[node]\nname = "x"\n[vrrp]\n' })).toEqual([
+    "/etc/causeway/a.toml:1:1 error: node is set in /etc/causeway/a.toml and in /etc/causeway/causeway.toml (Keep one of them; the other is at /etc/causeway/causeway.toml:2)",
+    "/etc/causeway/a.toml:3:1 error: vrrp must be an array of tables, not a table (Write [[vrrp]], with two brackets)",
+  ])
+})
+
+test("loadConfig() refuses an include in an included file", () => {
+  const text = 'include = ["a.toml"]'
+  expect(problems(text, { "/etc/causeway/a.toml": 'include = ["b.toml"]' })).toEqual([
+    "/etc/causeway/a.toml:1:1 error: An included file cannot include others (Move it to the main file)",
+  ])
+})
+
+test("loadConfig() shows all errors of a file, of schema and rules alike", () => {
+  const text = `[[pool]]\nname = "web"\nbalance = "rr"\n${STREAM.replace('"web"\nbind', '"s"\nbind')}pool2 = 1\n`
+  expect(problems(text.replace('pool = "web"', 'pool = "wbe"'))).toEqual([
+    "1:1 warning: The pool has no servers: its connections will be refused",
+    '3:11 error: balance must be "round_robin", "least_conn", "source" or "first", not "rr"',
+    '7:8 error: There is no [[pool]] named "wbe" (Did you mean "web"?)',
+    '8:1 error: Unknown key "pool2" in [[stream]] (Did you mean "pool"?)',
+  ])
+})
+
+test("parseConfig() needs no files", () => {
+  const environment = { files: memoryFiles({}), hostName: "edge-a" }
+  const result = parseConfig(
+    [
+      { path: "main.toml", text: POOL },
+      { path: "more.toml", text: STREAM },
+    ],
+    environment,
+  )
+  expect(result).toMatchObject({ ok: true, files: ["main.toml", "more.toml"] })
+})
+
+const EVERYTHING = `
+[node]
+name = "n1"
+threads = 2
+drain_timeout = "1m"
+state_dir = "/var/lib/x"
+[admin]
+listen = ["unix:/run/x.sock", ":9000"]
+token_file = "/etc/vrrp"
+[log]
+level = "debug"
+format = "json"
+access = "stdout"
+[[vrrp]]
+name = "v"
+interface = "eth0"
+virtual_router_id = 7
+priority = 200
+version = 2
+advertisement_interval = "2s"
+preempt_delay = "10s"
+unicast_peers = []
+authentication = { type = "pass", password_file = "/etc/vrrp" }
+virtual_mac = false
+addresses = ["192.0.2.40"]
+unadvertised_addresses = ["192.0.2.41/32"]
+placement = "interface"
+lease = "4s"
+track = [{ check = "c", weight = -2 }, { interface = "eth1" }, { pool = "p", weight = 5 }]
+sync_group = "g"
+announce = { count = 3, delay = "1s", refresh = "0s" }
+[[check]]
+name = "c"
+type = "http"
+address = "[2001:db8::1]:6443"
+method = "HEAD"
+path = "/healthz?verbose=1"
+host = "k8s.example:6443"
+expect_status = "200, 204,300-399"
+expect_body = "^ok$"
+tls = true
+tls_verify = false
+interval = "3s"
+timeout = "2s"
+rise = 1
+fall = 10
+port = 6444
+[[pool]]
+name = "p"
+balance = "least_conn"
+servers = [
+  "192.0.2.11:3306",
+  { address = "192.0.2.12:3306", name = "m2", weight = 0, backup = true, max_connections = 5 },
+]
+max_fails = 0
+fail_timeout = "1s"
+connect_timeout = "500ms"
+connect_retries = 0
+source = ["192.0.2.1"]
+slow_start = "30s"
+on_down = "close"
+proxy_protocol = "off"
+[pool.check]
+type = "command"
+command = ["/bin/true", "-x"]
+[[stream]]
+name = "s"
+bind = ["192.0.2.40:3306", "[::1]:3306", ":3307"]
+protocol = "tcp"
+mode = "proxy"
+transparent = false
+accept_proxy_protocol = []
+pool = "p"
+idle_timeout = "2h"
+max_connections = 10
+allow = ["192.0.2.0/24", "2001:db8::1"]
+deny = ["192.0.2.66"]
+`
+
+const EVERYTHING_CONFIG = {
+  node: { name: "n1", threads: 2, drainTimeoutMs: 60_000, stateDir: "/var/lib/x" },
+  admin: {
+    listen: [
+      { type: "unix", path: "/run/x.sock" },
+      { type: "tcp", endpoint: { address: "::", port: 9000 } },
+    ],
+    tokenFile: "/etc/vrrp",
+  },
+  log: { level: "debug", format: "json", access: "stdout" },
+  vrrp: [
+    {
+      name: "v",
+      interface: "eth0",
+      virtualRouterId: 7,
+      priority: 200,
+      version: 2,
+      advertisementIntervalMs: 2000,
+      preempt: true,
+      preemptDelayMs: 10_000,
+      unicastPeers: [],
+      authentication: { type: "pass", password: "secret" },
+      virtualMac: false,
+      addresses: [{ address: "192.0.2.40", length: 32 }],
+      unadvertisedAddresses: [{ address: "192.0.2.41", length: 32 }],
+      placement: "interface",
+      leaseMs: 4000,
+      track: [
+        { type: "check", target: "c", weight: -2 },
+        { type: "interface", target: "eth1", weight: undefined },
+        { type: "pool", target: "p", weight: 5 },
+      ],
+      syncGroup: "g",
+      announce: { count: 3, delayMs: 1000, refreshMs: 0 },
+      notify: "",
+    },
+  ],
+  checks: [
+    {
+      name: "c",
+      address: { address: "2001:db8::1", port: 6443 },
+      check: {
+        type: "http",
+        intervalMs: 3000,
+        timeoutMs: 2000,
+        rise: 1,
+        fall: 10,
+        port: 6444,
+        method: "HEAD",
+        path: "/healthz?verbose=1",
+        host: "k8s.example:6443",
+        expectStatus: [
+          { from: 200, to: 200 },
+          { from: 204, to: 204 },
+          { from: 300, to: 399 },
+        ],
+        expectBody: "^ok$",
+        tls: true,
+        tlsVerify: false,
+        caFile: "",
+      },
+    },
+  ],
+  pools: [
+    {
+      name: "p",
+      balance: "least_conn",
+      servers: [
+        {
+          name: "192.0.2.11:3306",
+          endpoint: { address: "192.0.2.11", port: 3306 },
+          weight: 1,
+          backup: false,
+          maxConnections: 0,
+        },
+        {
+          name: "m2",
+          endpoint: { address: "192.0.2.12", port: 3306 },
+          weight: 0,
+          backup: true,
+          maxConnections: 5,
+        },
+      ],
+      maxFails: 0,
+      failTimeoutMs: 1000,
+      connectTimeoutMs: 500,
+      connectRetries: 0,
+      source: ["192.0.2.1"],
+      slowStartMs: 30_000,
+      onDown: "close",
+      check: {
+        type: "command",
+        intervalMs: 2000,
+        timeoutMs: 1000,
+        rise: 2,
+        fall: 3,
+        port: undefined,
+        command: ["/bin/true", "-x"],
+      },
+    },
+  ],
+  streams: [
+    {
+      name: "s",
+      bind: [
+        { address: "192.0.2.40", port: 3306 },
+        { address: "::1", port: 3306 },
+        { address: "::", port: 3307 },
+      ],
+      pool: "p",
+      idleTimeoutMs: 7_200_000,
+      maxConnections: 10,
+      allow: [
+        { address: "192.0.2.0", length: 24 },
+        { address: "2001:db8::1", length: 128 },
+      ],
+      deny: [{ address: "192.0.2.66", length: 32 }],
+    },
+  ],
+}
