@@ -54,6 +54,7 @@ async function readResponse(
     if (bytes === undefined) response.end()
     else response.push(bytes)
   }
+  run.phase = ""
   return response
 }
 
