@@ -1,0 +1,195 @@
+/** The files that ship in `config/`: they load, say what they promise, and document every key. */
+import { describe, expect, test } from "bun:test"
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import type { Config } from "./config.ts"
+import { keysOf, type TableSchema } from "./decode.ts"
+import { diskFiles } from "./files.ts"
+import { KNOWN_KEYS } from "./known-keys.ts"
+import { loadConfig } from "./load.ts"
+import { adminSchema, logSchema, nodeSchema, poolSchema, streamSchema } from "./schema.ts"
+import { announceSchema, vrrpSchema } from "./schema-vrrp.ts"
+import { parseToml, type TomlNode, type TomlTable } from "./toml.ts"
+
+const FOLDER = join(import.meta.dir, "../../config")
+const EXAMPLES = readdirSync(join(FOLDER, "examples")).sort()
+
+/** As on any host: the one program the reference names is there. */
+function load(name: string) {
+  const files = { ...diskFiles, mode: () => ({ ok: true, value: 0o755 }) as const }
+  const result = loadConfig(join(FOLDER, name), { files, hostName: "edge-a" })
+  if (!result.ok) throw new Error(JSON.stringify(result.diagnostics, null, 2))
+  return result
+}
+
+test.each([...EXAMPLES.map((name) => `examples/${name}`), "reference.toml"])(
+  "%s loads without a warning",
+  (name) => {
+    expect(load(name).warnings).toEqual([])
+  },
+)
+
+test("causeway.toml loads as it is, and with its comments taken away", () => {
+  const text = readFileSync(join(FOLDER, "causeway.toml"), "utf8")
+  const active = text.replace(/^# (?=\[|\w+ = )/gm, "")
+  expect(load("causeway.toml").config.vrrp).toEqual([])
+  const files = {
+    ...diskFiles,
+    read: () => ({ ok: true, value: { text: active, mode: 0 } }) as const,
+  }
+  const result = loadConfig("/etc/causeway/causeway.toml", { files, hostName: "edge-a" })
+  expect(result).toMatchObject({
+    ok: true,
+    config: {
+      vrrp: [{ name: "edge" }],
+      pools: [{ name: "mysql-replicas", balance: "least_conn", check: { type: "mysql" } }],
+      streams: [{ name: "mysql-read" }],
+    },
+  })
+})
+
+describe("kube-apiserver.toml is kubeadm's keepalived and HAProxy", () => {
+  const { vrrp, checks, pools, streams } = load("examples/kube-apiserver.toml").config
+
+  test("vrrp_script check_apiserver: interval 3, weight -2, fall 10, rise 2", () => {
+    expect(vrrp[0]?.track).toEqual([{ type: "check", target: "apiserver", weight: -2 }])
+    expect(checks).toMatchObject([
+      {
+        name: "apiserver",
+        address: { address: "127.0.0.1", port: 6443 },
+        check: { type: "http", tls: true, path: "/healthz", intervalMs: 3000, fall: 10, rise: 2 },
+      },
+    ])
+  })
+
+  test("vrrp_instance: version 2 with a password", () => {
+    expect(vrrp[0]).toMatchObject({
+      version: 2,
+      virtualRouterId: 51,
+      authentication: { type: "pass", password: "42" },
+    })
+  })
+
+  test("backend: three masters on 6443 behind an HTTPS health check", () => {
+    expect(pools[0]?.servers.map(({ endpoint }) => endpoint.port)).toEqual([6443, 6443, 6443])
+    expect(pools[0]).toMatchObject({
+      balance: "round_robin",
+      check: { type: "http", tls: true, path: "/healthz", expectStatus: [{ from: 200, to: 200 }] },
+    })
+    expect(streams[0]?.bind).toEqual([
+      { address: vrrp[0]?.addresses[0]?.address, port: 8443 },
+    ] as never)
+  })
+
+  test("and on machines of its own the edge follows the pool", () => {
+    const own = load("examples/kube-apiserver-own-vm.toml").config
+    expect(own.checks).toEqual([])
+    expect(own.vrrp[0]?.track).toEqual([{ type: "pool", target: "kube-apiserver", weight: -2 }])
+    expect(own.pools[0]?.check).toMatchObject({ intervalMs: 3000, fall: 10, rise: 2 })
+    expect(own.streams[0]?.bind[0]?.port).toBe(6443)
+  })
+})
+
+test("mysql-replicas.toml has the timings of the nginx it replaces", () => {
+  const { pools, streams } = load("examples/mysql-replicas.toml").config
+  expect(pools[0]).toMatchObject({
+    balance: "least_conn",
+    maxFails: 2,
+    failTimeoutMs: 30_000,
+    connectTimeoutMs: 1000,
+    check: { type: "mysql", user: "" },
+  })
+  expect(streams[0]).toMatchObject({ idleTimeoutMs: 600_000, pool: "mysql-replicas" })
+})
+
+describe("reference.toml", () => {
+  const text = readFileSync(join(FOLDER, "reference.toml"), "utf8")
+  const { config } = load("reference.toml")
+
+  test.each([...KNOWN_KEYS])("has every key of %s", (_title, keys) => {
+    const written = new Set([...keysIn(tree(text)), ...COMMENTED_KEYS])
+    expect(keys.filter((key) => !written.has(key))).toEqual([])
+  })
+
+  test.each([
+    ["[node]", differences(nodeSchema, { ...config.node, name: "" })],
+    ["[admin]", differences(adminSchema, config.admin)],
+    ["[log]", differences(logSchema, config.log)],
+    ["the first [[vrrp]]", differences(vrrpSchema, first(config.vrrp))],
+    ["announce", differences(announceSchema, first(config.vrrp).announce)],
+    ["the first [[stream]]", differences(streamSchema, first(config.streams))],
+  ])("shows the defaults of %s", (_title, different) => {
+    expect(different).toEqual([])
+  })
+
+  test("shows the defaults of the first [[pool]], but for the servers and the check", () => {
+    expect(differences(poolSchema, first(config.pools))).toEqual(["servers", "check"])
+  })
+
+  test("shows the defaults of checks", () => {
+    const bare = '[[check]]\nname="c"\naddress="127.0.0.1:6443"\ntype="http"\n'
+    expect(first(config.checks).check).toEqual(first(parsed(bare).checks).check)
+    const mysql = '[[pool]]\nname="p"\n[pool.check]\ntype="mysql"\n'
+    expect(first(config.pools).check).toEqual(first(parsed(mysql).pools).check)
+  })
+
+  test("names what this version does not have", () => {
+    const missing = LATER.filter((name) => !new RegExp(`^# .*${name}`, "m").test(text))
+    expect(missing).toEqual([])
+  })
+})
+
+/** Keys that cannot stand beside the others, and keys in the list at the end. */
+const COMMENTED_KEYS = ["password_file", "port", "unicast_peers", "virtual_mac"]
+
+const LATER = [
+  "\\[\\[http\\]\\]",
+  "\\[kubernetes\\]",
+  "\\[\\[address_pool\\]\\]",
+  "\\[\\[publish\\]\\]",
+  "unicast_peers",
+  "virtual_mac",
+  "maglev",
+  "proxy_protocol",
+  "\\[pool.kubernetes\\]",
+  "grpc",
+  "udp",
+  "kernel",
+  "transparent",
+  "accept_proxy_protocol",
+  "\\[\\[stream.sni\\]\\]",
+]
+
+function parsed(text: string): Config {
+  const files = { ...diskFiles, read: () => ({ ok: true, value: { text, mode: 0 } }) as const }
+  const result = loadConfig("/test.toml", { files, hostName: "edge-a" })
+  if (!result.ok) throw new Error(JSON.stringify(result.diagnostics))
+  return result.config
+}
+
+function tree(text: string): TomlTable {
+  const result = parseToml({ path: "reference.toml", text })
+  if (!result.ok) throw new Error(result.diagnostic.message)
+  return result.table
+}
+
+function keysIn(node: TomlNode): string[] {
+  if (node.type === "array") return node.items.flatMap(keysIn)
+  if (node.type !== "table") return []
+  return [...node.entries].flatMap(([key, value]) => [key, ...keysIn(value)])
+}
+
+/** The keys with a default that `value` does not have. */
+function differences<T extends object>({ fields }: TableSchema<T>, value: T): string[] {
+  const names = Object.keys(fields) as (keyof T & string)[]
+  return keysOf(fields).filter((_key, index) => {
+    const name = names[index] as keyof T & string
+    const { fallback } = fields[name]
+    return typeof fallback !== "symbol" && !Bun.deepEquals(fallback, value[name])
+  })
+}
+
+function first<T>([item]: readonly T[]): T {
+  if (item === undefined) throw new Error("There is none")
+  return item
+}
