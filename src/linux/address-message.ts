@@ -50,9 +50,15 @@ const FLAGS_BYTE_MAX = 0xff
 
 /** Usable anywhere. */
 export const SCOPE_GLOBAL = 0
-/** Usable on the attached link only: never a source address towards another network. */
+/**
+ * Usable on the attached link only. There the kernel does choose it as a source address, and before
+ * the interface's own: for multicast, and over routes without a gateway.
+ */
 export const SCOPE_LINK = 253
-/** Usable inside the host only. */
+/**
+ * Usable inside the host only, which keeps the kernel from ever choosing it as a source address; it
+ * answers ARP and connections from outside all the same. What an IPv4 virtual address wants.
+ */
 export const SCOPE_HOST = 254
 
 /** INFINITY_LIFE_TIME of the kernel. */
@@ -62,7 +68,7 @@ const FOREVER_S = 0xffffffff
 export interface AddressSpec {
   /** The host bits are the address; the length makes the prefix route. */
   readonly prefix: Prefix
-  /** `SCOPE_GLOBAL` unless given. IPv6 ignores it: its scope is part of the address. */
+  /** IPv4 only; `SCOPE_GLOBAL` unless given. The scope of an IPv6 address is part of it. */
   readonly scope?: number
   /** IPv4 only; by custom the interface name, or it with ":something". */
   readonly label?: string

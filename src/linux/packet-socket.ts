@@ -138,13 +138,21 @@ export class PacketSocket {
 }
 
 function attachFilter(socket: Fd, instructions: readonly FilterInstruction[]): void {
-  const program = NativeBytes.of(encodeFilter(instructions))
-  const fprog = new Uint8Array(SOCK_FPROG.size)
-  const view = new DataView(fprog.buffer)
-  view.setUint16(SOCK_FPROG.length, instructions.length, LITTLE_ENDIAN)
-  view.setBigUint64(SOCK_FPROG.filter, BigInt(program.address), LITTLE_ENDIAN)
-  const option = { level: SOL_SOCKET, name: SO_ATTACH_FILTER, value: fprog }
-  setSocketOption(socket, option, "attach packet filter")
+  const program = encodeFilter(instructions)
+  // `struct sock_fprog` and the program it points to, in one piece that lives as long as the call.
+  const block = new NativeBytes(SOCK_FPROG.size + program.length)
+  block.view.setUint16(SOCK_FPROG.length, instructions.length, LITTLE_ENDIAN)
+  block.view.setBigUint64(SOCK_FPROG.filter, BigInt(block.at(SOCK_FPROG.size)), LITTLE_ENDIAN)
+  block.bytes.set(program, SOCK_FPROG.size)
+  const { number } = socket
+  const result = libc.setsockopt(
+    number,
+    SOL_SOCKET,
+    SO_ATTACH_FILTER,
+    block.address,
+    SOCK_FPROG.size,
+  )
+  check(result, "attach packet filter")
 }
 
 /** `struct sock_filter[]`. */

@@ -8,7 +8,7 @@
  */
 import { type Address, addressBytes } from "../net/address.ts"
 import { NativeBytes } from "./bytes.ts"
-import { EAGAIN, EINTR, EMSGSIZE, SystemError } from "./errno.ts"
+import { EAGAIN, EINTR, EMSGSIZE, EPERM, SystemError } from "./errno.ts"
 import type { Fd } from "./fd.ts"
 import {
   CMSGHDR,
@@ -46,7 +46,7 @@ const IP_MULTICAST_LOOP = 34
 const IP_ADD_MEMBERSHIP = 35
 const IP_MULTICAST_ALL = 49
 
-/** One packet of the usual MTU; VRRP with 255 addresses needs 1 048 bytes. */
+/** One packet of the usual MTU; VRRP with 255 addresses and its IP header needs 1048 bytes. */
 const PACKET_BYTES_MAX = 1500
 
 export interface RawSocketOptions {
@@ -114,7 +114,9 @@ export class RawSocket {
     this.#outgoing.fill(payload, { source, destination })
     const message = this.#outgoing.address
     if (libc.sendmsg(this.#socket.number, message, MSG_NOSIGNAL) >= 0) return { ok: true }
-    return { ok: false, error: new SystemError(operation, lastErrno()) }
+    const errno = lastErrno()
+    const hint = errno === EPERM ? "a firewall rule of this host refuses it" : ""
+    return { ok: false, error: new SystemError(operation, errno, hint) }
   }
 
   /** The next packet, undefined when there is none. Throws `SystemError`. */

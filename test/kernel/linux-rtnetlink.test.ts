@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test"
 import { join } from "node:path"
 import type { InterfaceAddress } from "../../src/linux/address-message.ts"
-import { SCOPE_LINK } from "../../src/linux/address-message.ts"
+import { SCOPE_HOST, SCOPE_LINK } from "../../src/linux/address-message.ts"
 import { EPOLLIN, Epoll } from "../../src/linux/epoll.ts"
 import { leakedFds, traceFds } from "../../src/linux/fd.ts"
 import type { Link } from "../../src/linux/link-message.ts"
@@ -213,6 +213,12 @@ describe("addresses", () => {
     expect(held("192.0.2.40")?.validLifetimeS).toBeWithin(990, 1001)
     expect(held("192.0.2.40")).toMatchObject({ scope: SCOPE_LINK, protocol: MARK })
     expect(onEth0().filter(({ prefix: { address } }) => address === "192.0.2.40")).toHaveLength(1)
+  })
+
+  test("replaceAddress() leaves the scope of an IPv4 address that is there", () => {
+    rtnetlink.addAddress(eth0, { prefix: prefix("192.0.2.40/32"), scope: SCOPE_HOST })
+    rtnetlink.replaceAddress(eth0, { prefix: prefix("192.0.2.40/32"), scope: SCOPE_LINK })
+    expect(held("192.0.2.40")?.scope).toBe(SCOPE_HOST)
   })
 
   test("addAddress() fails when the address is there, or makes no sense", () => {

@@ -253,6 +253,20 @@ describe("raw socket", () => {
     expect(socket.send(payload, route)).toEqual({ ok: true })
   })
 
+  test("sending says so when a firewall rule of the host refuses it", async () => {
+    await a.nft(
+      "table ip t { chain c { type filter hook output priority 0; ip protocol 112 drop; }; }",
+    )
+    const result = rawSocket(a).send(payload, { source: A, destination: VRRP_GROUP })
+    expect(result).toMatchObject({
+      ok: false,
+      error: {
+        message:
+          "Cannot send to 224.0.0.18 on eth0: EPERM (a firewall rule of this host refuses it)",
+      },
+    })
+  })
+
   test("groups are heard again after the interface was down", async () => {
     const [from, to] = [rawSocket(a), rawSocket(b)]
     await b.linkDown("eth0")

@@ -4,7 +4,12 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test"
 import { join } from "node:path"
-import { type AddressSpec, SCOPE_GLOBAL, SCOPE_LINK } from "../../src/linux/address-message.ts"
+import {
+  type AddressSpec,
+  SCOPE_GLOBAL,
+  SCOPE_HOST,
+  SCOPE_LINK,
+} from "../../src/linux/address-message.ts"
 import { monotonicNow } from "../../src/linux/clock.ts"
 import { EPOLLIN, Epoll } from "../../src/linux/epoll.ts"
 import { check, leakedFds, ownFd, traceFds } from "../../src/linux/fd.ts"
@@ -12,7 +17,12 @@ import { libc } from "../../src/linux/libc.ts"
 import { Rtnetlink } from "../../src/linux/rtnetlink.ts"
 import { RtnetlinkMonitor } from "../../src/linux/rtnetlink-monitor.ts"
 import { AF_INET, AF_INET6, encodeSockaddr } from "../../src/linux/sockaddr.ts"
-import { SOCK_CLOEXEC, SOCK_DGRAM } from "../../src/linux/socket-option.ts"
+import {
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOL_SOCKET,
+  setSocketOption,
+} from "../../src/linux/socket-option.ts"
 import { localEndpoint } from "../../src/linux/tcp.ts"
 import { openTun, type TunDevice } from "../../src/linux/tun.ts"
 import { type Address, familyOf, type Prefix, parsePrefix } from "../../src/net/address.ts"
@@ -22,6 +32,7 @@ import type { ManagedProcess } from "../lab/process.ts"
 import { inNamespace } from "./namespace.ts"
 
 const VIP = "192.0.2.40"
+const SO_BINDTODEVICE = 25
 const HOLD_ADDRESS = join(import.meta.dir, "programs/hold-address.ts")
 const TRY_PRIVILEGED = join(import.meta.dir, "programs/try-privileged.ts")
 
@@ -162,28 +173,42 @@ function waitUntilGone(monitor: RtnetlinkMonitor, name: string): number {
 }
 
 describe("on the LAN", () => {
-  test("the kernel answers ARP for the address with the MAC of the LAN interface", async () => {
-    const arping = ["arping", "-c", "1", "-w", "2", "-I", "eth0", VIP]
-    expect(await client.run(arping)).toMatchObject({ exitCode: 1 })
-    using _tun = tunWith({ prefix: prefix(`${VIP}/32`), scope: SCOPE_LINK })
-    const mac = await edge.mac("eth0")
-    expect(await client.exec(arping)).toContain(`Unicast reply from ${VIP} [${mac.toUpperCase()}]`)
-    await client.exec(["ping", "-c", "1", "-W", "1", VIP])
-  })
+  const scopes = [
+    ["link", SCOPE_LINK],
+    ["host", SCOPE_HOST],
+  ] as const
+  test.each(scopes)(
+    "the kernel answers ARP for a VIP of %s scope with the MAC of the LAN interface",
+    async (_, scope) => {
+      const arping = ["arping", "-c", "1", "-w", "2", "-I", "eth0", VIP]
+      expect(await client.run(arping)).toMatchObject({ exitCode: 1 })
+      using _tun = tunWith({ prefix: prefix(`${VIP}/32`), scope })
+      const mac = await edge.mac("eth0")
+      expect(await client.exec(arping)).toContain(
+        `Unicast reply from ${VIP} [${mac.toUpperCase()}]`,
+      )
+      await client.exec(["ping", "-c", "1", "-W", "1", VIP])
+    },
+  )
 })
 
-describe("as a source address", () => {
-  const lease = { prefix: prefix(`${VIP}/32`), scope: SCOPE_LINK, validLifetimeS: 60 }
+describe.each([
+  ["link", SCOPE_LINK],
+  ["host", SCOPE_HOST],
+])("as a source address, a VIP of %s scope on a tun device", (_, scope) => {
+  const lease = { prefix: prefix(`${VIP}/32`), scope, validLifetimeS: 60 }
 
-  test("a VIP of link scope is not chosen towards the LAN or beyond", async () => {
+  test("is not chosen towards the LAN or beyond", async () => {
+    await edge.ip("route add 198.51.100.0/24 dev eth0")
     await edge.ip("route add default via 192.0.2.254")
     using _tun = tunWith(lease)
-    expect(sourceTowards("192.0.2.9")).toBe("192.0.2.1")
-    expect(sourceTowards("198.51.100.1")).toBe("192.0.2.1")
-    expect(sourceTowards("224.0.0.18")).toBe("192.0.2.1")
+    for (const destination of ["192.0.2.9", "198.51.100.1", "8.8.8.8"]) {
+      expect(sourceTowards(destination)).toBe("192.0.2.1")
+    }
+    expect(sourceTowards("224.0.0.18", "eth0")).toBe("192.0.2.1")
   })
 
-  test("a VIP of link scope is not chosen when the only other address is elsewhere", async () => {
+  test("is not chosen when the only other address is elsewhere", async () => {
     await edge.ip("address flush dev eth0")
     await edge.ip("address add 203.0.113.1/32 dev lo")
     await edge.ip("route add 198.51.100.0/24 dev eth0")
@@ -191,20 +216,23 @@ describe("as a source address", () => {
     using _tun = tunWith(lease)
     expect(sourceTowards("198.51.100.1")).toBe("203.0.113.1")
     expect(sourceTowards("8.8.8.8")).toBe("203.0.113.1")
+    expect(sourceTowards("224.0.0.18", "eth0")).toBe("203.0.113.1")
   })
 
-  test("a VIP of global scope would be: the scope is what keeps it out", async () => {
-    await edge.ip("address flush dev eth0")
-    await edge.ip("route add default dev eth0")
-    using _tun = tunWith({ ...lease, scope: SCOPE_GLOBAL })
-    expect(sourceTowards("8.8.8.8")).toBe(VIP)
-  })
-
-  test("a VIP of link scope is not even chosen when it is the only address", async () => {
+  test("is not chosen when it is the only address", async () => {
     await edge.ip("address flush dev eth0")
     await edge.ip("route add default dev eth0")
     using _tun = tunWith(lease)
     expect(sourceTowards("8.8.8.8")).not.toBe(VIP)
+  })
+})
+
+describe("as a source address", () => {
+  test("a VIP of global scope on a tun device is chosen when no other address is near", async () => {
+    await edge.ip("address flush dev eth0")
+    await edge.ip("route add default dev eth0")
+    using _tun = tunWith({ prefix: prefix(`${VIP}/32`), scope: SCOPE_GLOBAL })
+    expect(sourceTowards("8.8.8.8")).toBe(VIP)
   })
 
   test("an IPv6 VIP without preferred lifetime is not chosen", async () => {
@@ -213,14 +241,55 @@ describe("as a source address", () => {
     using _tun = tunWith({ prefix: vip, validLifetimeS: 60, preferredLifetimeS: 0, noDad: true })
     expect(sourceTowards("2001:db8::9")).toBe("2001:db8::1")
   })
+
+  test("an IPv6 VIP without preferred lifetime yields to an address elsewhere", async () => {
+    await edge.ip("address add 2001:db8:5::1/128 dev lo nodad")
+    await edge.ip("route add default dev eth0 metric 1")
+    await edge.ip("-6 route add default dev eth0 metric 1")
+    const vip = prefix("2001:db8::40/128")
+    using _tun = tunWith({ prefix: vip, validLifetimeS: 60, preferredLifetimeS: 0, noDad: true })
+    expect(sourceTowards("2001:db8:9::1")).toBe("2001:db8:5::1")
+  })
+})
+
+describe("on an interface that has an address of its own", () => {
+  const onEth0 = (scope: number) => {
+    const eth0 = rtnetlink.link("eth0")
+    if (eth0 === undefined) throw new Error("no eth0")
+    rtnetlink.addAddress(eth0, { prefix: prefix(`${VIP}/32`), scope })
+  }
+
+  test("a VIP of link scope becomes the source of multicast and of routes without a gateway", async () => {
+    await edge.ip("route add 198.51.100.0/24 dev eth0")
+    onEth0(SCOPE_LINK)
+    expect(sourceTowards("192.0.2.9")).toBe("192.0.2.1")
+    expect(sourceTowards("198.51.100.1")).toBe(VIP)
+    expect(sourceTowards("224.0.0.18", "eth0")).toBe(VIP)
+  })
+
+  test("a VIP of host scope does not, and is reachable all the same", async () => {
+    await edge.ip("route add 198.51.100.0/24 dev eth0")
+    await edge.ip("route add default via 192.0.2.254")
+    onEth0(SCOPE_HOST)
+    for (const destination of ["192.0.2.9", "198.51.100.1", "8.8.8.8"]) {
+      expect(sourceTowards(destination)).toBe("192.0.2.1")
+    }
+    expect(sourceTowards("224.0.0.18", "eth0")).toBe("192.0.2.1")
+    await client.exec(["arping", "-c", "1", "-w", "2", "-I", "eth0", VIP])
+    await client.exec(["ping", "-c", "1", "-W", "1", VIP])
+  })
 })
 
 /** The source address that a program gets that does not choose one. */
-function sourceTowards(destination: string): string | undefined {
+function sourceTowards(destination: string, boundTo?: string): string | undefined {
   return inNamespace(edge, () => {
     const address = destination as Address
     const family = familyOf(address) === 4 ? AF_INET : AF_INET6
     using socket = ownFd(libc.socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0), "open UDP socket")
+    if (boundTo !== undefined) {
+      const value = Buffer.from(`${boundTo}\0`)
+      setSocketOption(socket, { level: SOL_SOCKET, name: SO_BINDTODEVICE, value }, "bind")
+    }
     const target = encodeSockaddr({ address, port: 9 })
     check(libc.connect(socket.number, target.address, target.bytes.length), "connect")
     return localEndpoint(socket.number)?.address
