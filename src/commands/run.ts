@@ -7,6 +7,7 @@ import type { Config } from "../config/config.ts"
 import { formatDiagnostics } from "../config/diagnostic.ts"
 import { loadConfig } from "../config/load.ts"
 import { Daemon, startFailure } from "../daemon/daemon.ts"
+import { monotonicNow } from "../linux/clock.ts"
 import { errnoName } from "../linux/errno.ts"
 import { lockMemory, raiseOpenFilesLimit } from "../linux/process.ts"
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts"
@@ -141,7 +142,7 @@ function untilStopped(daemon: Daemon, log: Logger): Promise<number> {
 
 async function reload(daemon: Daemon): Promise<void> {
   // sd_notify(3): with Type=notify-reload the manager waits for READY=1 after RELOADING=1.
-  sdNotify(`RELOADING=1\nMONOTONIC_USEC=${Math.floor(performance.now() * 1000)}`)
+  sdNotify(`RELOADING=1\nMONOTONIC_USEC=${Math.floor(monotonicNow() * 1000)}`)
   await daemon.reload()
   sdNotify("READY=1")
 }

@@ -7,6 +7,7 @@
 import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
+import { PipePool } from "../linux/pipe.ts"
 import { type Handler, Reactor } from "../linux/reactor.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
 import type { Address } from "../net/address.ts"
@@ -55,9 +56,11 @@ class DataThread implements Handler {
     this.#faultInjection = start.faultInjection
     const allServerCounters = start.serverCounters.map(serverCounters)
     const allListenerCounters = start.listenerCounters.map(listenerCounters)
+    const ledger = new FdLedger(start.ledger)
     this.#context = {
       reactor: this.#reactor,
-      ledger: new FdLedger(start.ledger),
+      pipes: new PipePool(ledger, start.owner),
+      ledger,
       owner: start.owner,
       board: new ServerBoard(start.board),
       serverCounters: own(allServerCounters, start.index),

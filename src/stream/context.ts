@@ -4,6 +4,7 @@
 
 import type { NativeBytes } from "../linux/bytes.ts"
 import type { FdLedger } from "../linux/fd-ledger.ts"
+import type { PipePool } from "../linux/pipe.ts"
 import type { Reactor } from "../linux/reactor.ts"
 import type { Endpoint } from "../net/address.ts"
 import type { Pool, PoolServer } from "../pool/pool.ts"
@@ -14,6 +15,7 @@ import type { ListenerCounters } from "./listener-counters.ts"
 
 export interface StreamContext {
   readonly reactor: Reactor
+  readonly pipes: PipePool
   readonly ledger: FdLedger
   /** This thread's number in the ledger. */
   readonly owner: number

@@ -1,19 +1,24 @@
 /**
  * One direction of a relayed connection: bytes from a source socket to a target socket.
  *
- * All flows of a thread share one large buffer, because bytes normally leave in the same call they
- * arrive in. Only what the target does not take is set aside, at most one buffer's worth, and the
- * source is not read again until that is gone: back-pressure reaches the sender through its TCP
- * window, and a stalled reader costs a bounded amount of memory.
+ * Small amounts are copied through one large buffer that all flows of a thread share, because bytes
+ * normally leave in the same call they arrive in. Bulk is spliced: by reference, through a pipe that
+ * is borrowed for the turn (measured: 310 CPU ms per GB against 460 copied, HAProxy 720). What the
+ * target does not take waits, in the pipe or in a copy of at most one buffer, and the source is not
+ * read again until it is gone: back-pressure reaches the sender through its TCP window, and a
+ * stalled reader costs a bounded amount of memory.
  */
 import { NativeBytes } from "../linux/bytes.ts"
 import { EAGAIN } from "../linux/errno.ts"
+import { type Pipe, type PipePool, spliceIn, spliceOut } from "../linux/pipe.ts"
 import { disableNagle, receive, send, shutdownWrite } from "../linux/tcp.ts"
 
-/** Large enough to make the two calls per chunk cheap (measured: 300 CPU ms per GB). */
 const CHUNK_BYTES = 256 * 1024
 /** Bytes one flow may move before the others get their turn. */
 const TURN_BYTES = 4 * CHUNK_BYTES
+/** A flow is bulk after this many reads in a row of at least this size. */
+const BULK_READS = 8
+const BULK_READ_BYTES = 16 * 1024
 
 const scratch = new NativeBytes(CHUNK_BYTES)
 
@@ -41,41 +46,92 @@ export class Flow {
   /** The source has sent FIN: after a short read the end of the stream still waits to be read. */
   isHungUp = false
   hasEnded = false
+  readonly #pipes: PipePool
   /** Writes until Nagle's algorithm is turned off; negative: never. */
   #noDelayAfter: number
-  #pending: NativeBytes | undefined = undefined
-  #pendingStart = 0
+  #largeReads = 0
+  /** What the target did not take: the rest of a copy, or a pipe that is not empty. */
+  #rest: NativeBytes | Pipe | undefined = undefined
+  #restStart = 0
 
   /**
    * `noDelay`: whether the target has TCP_NODELAY already, or is to get it before its second write.
    * A first write is never delayed, so a connection with one request saves the call.
    */
-  constructor(source: number, target: number, noDelay: "inherited" | "after-first-write") {
+  constructor(
+    source: number,
+    target: number,
+    options: { readonly noDelay: "inherited" | "after-first-write"; readonly pipes: PipePool },
+  ) {
     this.source = source
     this.target = target
-    this.#noDelayAfter = noDelay === "inherited" ? -1 : 1
+    this.#pipes = options.pipes
+    this.#noDelayAfter = options.noDelay === "inherited" ? -1 : 1
   }
 
   get isBlocked(): boolean {
-    return this.#pending !== undefined
+    return this.#rest !== undefined
   }
 
   /** Moves what can be moved now. */
   pump(): FlowState {
     if (this.hasEnded) return FlowState.ended
-    const pending = this.#pending === undefined ? FlowState.drained : this.#flushPending()
-    if (pending !== FlowState.drained) return pending
-    let turn = 0
-    while (this.isReadable) {
-      if (turn >= TURN_BYTES) return FlowState.yielded
-      const count = receive(this.source, scratch, CHUNK_BYTES)
-      if (count <= 0) return this.#stopReading(count)
-      if (count < CHUNK_BYTES && !this.isHungUp) this.isReadable = false
-      const state = this.#forward(count)
+    if (this.#rest !== undefined) {
+      const state = this.#flush(this.#rest)
       if (state !== FlowState.drained) return state
-      turn += count
+    }
+    const end = this.bytes + TURN_BYTES
+    while (this.isReadable) {
+      if (this.bytes >= end) return FlowState.yielded
+      const pipe = this.#largeReads < BULK_READS ? undefined : this.#pipes.take()
+      const state = pipe === undefined ? this.#copy() : this.#splice(pipe)
+      if (state !== FlowState.drained) return state
     }
     return FlowState.drained
+  }
+
+  /** Gives back what it borrowed; the connection is over. */
+  release(): void {
+    if (this.#rest !== undefined && !(this.#rest instanceof NativeBytes)) {
+      this.#pipes.give(this.#rest)
+    }
+    this.#rest = undefined
+  }
+
+  #copy(): FlowState {
+    const count = receive(this.source, scratch, CHUNK_BYTES)
+    if (count <= 0) return this.#stopReading(count)
+    this.#hasRead(count, CHUNK_BYTES)
+    if (this.#noDelayAfter >= 0 && this.#noDelayAfter-- === 0) disableNagle(this.target)
+    const sent = send(this.target, scratch, 0, count)
+    if (sent === count) {
+      this.bytes += count
+      return FlowState.drained
+    }
+    if (sent < 0 && sent !== -EAGAIN) return FlowState.targetFailed
+    const taken = Math.max(sent, 0)
+    this.bytes += taken
+    this.#rest = NativeBytes.of(scratch.bytes.subarray(taken, count))
+    this.#restStart = 0
+    return FlowState.blocked
+  }
+
+  #splice(pipe: Pipe): FlowState {
+    const count = spliceIn(this.source, pipe)
+    if (count <= 0) {
+      this.#pipes.give(pipe)
+      return this.#stopReading(count)
+    }
+    // How much room a pipe has depends on how the bytes are spread over pages: a read that is not
+    // full says nothing about the source, and only EAGAIN ends it.
+    this.#hasRead(count, 0)
+    return this.#flush(pipe)
+  }
+
+  /** `full`: a read of fewer bytes has emptied the source. */
+  #hasRead(count: number, full: number): void {
+    this.#largeReads = count < BULK_READ_BYTES ? 0 : this.#largeReads + 1
+    if (count < full && !this.isHungUp) this.isReadable = false
   }
 
   #stopReading(result: number): FlowState {
@@ -87,30 +143,31 @@ export class Flow {
     return FlowState.ended
   }
 
-  #forward(count: number): FlowState {
-    if (this.#noDelayAfter >= 0 && this.#noDelayAfter-- === 0) disableNagle(this.target)
-    const sent = send(this.target, scratch, 0, count)
-    if (sent === count) {
-      this.bytes += count
-      return FlowState.drained
-    }
-    if (sent < 0 && sent !== -EAGAIN) return FlowState.targetFailed
-    const taken = Math.max(sent, 0)
-    this.bytes += taken
-    this.#pending = NativeBytes.of(scratch.bytes.subarray(taken, count))
-    this.#pendingStart = 0
-    return FlowState.blocked
+  #flush(rest: NativeBytes | Pipe): FlowState {
+    return rest instanceof NativeBytes ? this.#flushCopy(rest) : this.#flushPipe(rest)
   }
 
-  #flushPending(): FlowState {
-    const pending = this.#pending as NativeBytes
-    const sent = send(this.target, pending, this.#pendingStart, pending.bytes.length)
+  #flushCopy(rest: NativeBytes): FlowState {
+    const sent = send(this.target, rest, this.#restStart, rest.bytes.length)
     if (sent === -EAGAIN) return FlowState.blocked
     if (sent < 0) return FlowState.targetFailed
     this.bytes += sent
-    this.#pendingStart += sent
-    if (this.#pendingStart < pending.bytes.length) return FlowState.blocked
-    this.#pending = undefined
+    this.#restStart += sent
+    if (this.#restStart < rest.bytes.length) return FlowState.blocked
+    this.#rest = undefined
+    return FlowState.drained
+  }
+
+  #flushPipe(pipe: Pipe): FlowState {
+    this.#rest = pipe
+    while (pipe.fill > 0) {
+      const moved = spliceOut(pipe, this.target)
+      if (moved === -EAGAIN) return FlowState.blocked
+      if (moved < 0) return FlowState.targetFailed
+      this.bytes += moved
+    }
+    this.#rest = undefined
+    this.#pipes.give(pipe)
     return FlowState.drained
   }
 }

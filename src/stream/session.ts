@@ -167,13 +167,13 @@ export class Session extends TimerEntry implements Handler {
   }
 
   #connected(events: number): void {
-    const { reactor, board, serverCounters } = this.#context
+    const { reactor, board, serverCounters, pipes } = this.#context
     const slot = this.serverSlot
     this.#connectMs = reactor.now - this.#startedAt
     board.recordSuccess(slot)
     serverCounters.add(slot, "connectMsTotal", this.#connectMs)
-    const upward = new Flow(this.#client, this.#server, "after-first-write")
-    const downward = new Flow(this.#server, this.#client, "inherited")
+    const upward = new Flow(this.#client, this.#server, { noDelay: "after-first-write", pipes })
+    const downward = new Flow(this.#server, this.#client, { noDelay: "inherited", pipes })
     this.#upward = upward
     this.#downward = downward
     this.#lastActivity = reactor.now
@@ -296,6 +296,8 @@ export class Session extends TimerEntry implements Handler {
     this.#isClosed = true
     const { reactor, listenerCounters, budget, accessLog } = this.#context
     reactor.timers.cancel(this)
+    this.#upward?.release()
+    this.#downward?.release()
     this.#releaseServer(how)
     this.#closeSocket(this.#client, how)
     listenerCounters.add(this.#settings.row, "connections", -1)
