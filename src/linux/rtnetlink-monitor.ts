@@ -17,8 +17,13 @@ import type { Fd } from "./fd.ts"
 import { LITTLE_ENDIAN, SOCKADDR_NL } from "./layouts.ts"
 import { lastErrno, libc } from "./libc.ts"
 import { type Link, parseLink, RTM_DELLINK, RTM_NEWLINK } from "./link-message.ts"
-import { type NetlinkMessage, NLMSG_OVERRUN, parseMessages } from "./netlink.ts"
-import { NETLINK_ROUTE, openNetlink, valid } from "./netlink-socket.ts"
+import {
+  type NetlinkMalformation,
+  type NetlinkMessage,
+  NLMSG_OVERRUN,
+  parseMessages,
+} from "./netlink.ts"
+import { NETLINK_ROUTE, openNetlink } from "./netlink-socket.ts"
 import {
   MSG_TRUNC,
   SO_RCVBUF,
@@ -38,6 +43,8 @@ export type RtnetlinkEvent =
     }
   /** Events were lost: list everything again. */
   | { readonly type: "overrun" }
+  /** A message that could not be read, which must not end the thread that follows the others. */
+  | { readonly type: "malformed"; readonly reason: NetlinkMalformation }
 
 const GROUPS = {
   link: 0x1,
@@ -78,9 +85,8 @@ export class RtnetlinkMonitor {
     const events: RtnetlinkEvent[] = []
     for (let count = 0; count < DATAGRAMS_PER_READ_MAX; count++) {
       const received = this.#receive()
-      if (received === "none") break
-      if (received === "overrun") events.push({ type: "overrun" })
-      else for (const message of received) events.push(...eventsOf(message))
+      if (received === undefined) break
+      events.push(...received)
     }
     return events
   }
@@ -89,7 +95,8 @@ export class RtnetlinkMonitor {
     this.#socket.close()
   }
 
-  #receive(): NetlinkMessage[] | "none" | "overrun" {
+  /** The events of one datagram; undefined when there is none. */
+  #receive(): RtnetlinkEvent[] | undefined {
     this.#senderLength.view.setInt32(0, SOCKADDR_NL.size, LITTLE_ENDIAN)
     const length = libc.recvfrom(
       this.#socket.number,
@@ -100,14 +107,12 @@ export class RtnetlinkMonitor {
       this.#senderLength.address,
     )
     if (length < 0) return failureOf(lastErrno())
-    if (length > DATAGRAM_BYTES_MAX) return "overrun"
+    if (length > DATAGRAM_BYTES_MAX) return [{ type: "overrun" }]
     const isFromKernel = this.#sender.view.getUint32(SOCKADDR_NL.portId, LITTLE_ENDIAN) === 0
     if (!isFromKernel) return []
-    return valid(parseMessages(this.#buffer.bytes.subarray(0, length)), OPERATION)
+    return eventsOfDatagram(this.#buffer.bytes.subarray(0, length))
   }
 }
-
-const OPERATION = "follow interface changes"
 
 /** Beyond net.core.rmem_max only with CAP_NET_ADMIN; up to it otherwise. */
 function enlargeReceiveBuffer(socket: Fd): void {
@@ -121,30 +126,41 @@ function enlargeReceiveBuffer(socket: Fd): void {
   }
 }
 
-function failureOf(errno: number): NetlinkMessage[] | "none" | "overrun" {
-  if (errno === EAGAIN) return "none"
+function failureOf(errno: number): RtnetlinkEvent[] | undefined {
+  if (errno === EAGAIN) return undefined
   if (errno === EINTR) return []
-  if (errno === ENOBUFS) return "overrun"
-  throw new SystemError(OPERATION, errno)
+  if (errno === ENOBUFS) return [{ type: "overrun" }]
+  throw new SystemError("follow interface changes", errno)
 }
 
-function eventsOf({ type, body }: NetlinkMessage): RtnetlinkEvent[] {
+/** Exported for its test: the kernel sends nothing malformed. */
+export function eventsOfDatagram(datagram: Uint8Array): RtnetlinkEvent[] {
+  const messages = parseMessages(datagram)
+  if (!messages.ok) return [{ type: "malformed", reason: messages.reason }]
+  return messages.value.map(eventOf).filter((event) => event !== undefined)
+}
+
+/** Undefined for what is about neither a link nor an address. */
+function eventOf({ type, body }: NetlinkMessage): RtnetlinkEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK: {
-      const link = valid(parseLink(body), OPERATION)
+      const link = parseLink(body)
       const change = type === RTM_NEWLINK ? "set" : "removed"
-      return link === undefined ? [] : [{ type: "link", change, link }]
+      if (!link.ok) return { type: "malformed", reason: link.reason }
+      return link.value === undefined ? undefined : { type: "link", change, link: link.value }
     }
     case RTM_NEWADDR:
     case RTM_DELADDR: {
-      const address = valid(parseInterfaceAddress(body), OPERATION)
+      const address = parseInterfaceAddress(body)
       const change = type === RTM_NEWADDR ? "set" : "removed"
-      return address === undefined ? [] : [{ type: "address", change, address }]
+      if (!address.ok) return { type: "malformed", reason: address.reason }
+      if (address.value === undefined) return undefined
+      return { type: "address", change, address: address.value }
     }
     case NLMSG_OVERRUN:
-      return [{ type: "overrun" }]
+      return { type: "overrun" }
     default:
-      return []
+      return undefined
   }
 }

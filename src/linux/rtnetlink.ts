@@ -97,7 +97,11 @@ export class Rtnetlink {
     )
   }
 
-  /** Equivalent to `ip address add PREFIX dev NAME …`. EEXIST when it is there already. */
+  /**
+   * Equivalent to `ip address add PREFIX dev NAME …`. EEXIST when it is there already. An IPv4
+   * address is usable when this returns; an IPv6 one is tentative for a moment even with `noDad`
+   * (the kernel ends duplicate address detection in a work queue, then the monitor reports it).
+   */
   addAddress(link: LinkRef, spec: AddressSpec): void {
     this.#newAddress(link, spec, NLM_F_CREATE | NLM_F_EXCL, "add")
   }

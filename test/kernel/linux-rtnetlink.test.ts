@@ -389,7 +389,7 @@ describe("monitor", () => {
     rtnetlink.addAddress(eth0, { prefix: prefix("192.0.2.40/32"), protocol: MARK })
     rtnetlink.deleteAddress(eth0, prefix("192.0.2.40/32"))
     rtnetlink.addAddress(eth0, { prefix: prefix("2001:db8::40/128"), noDad: true })
-    const events = monitor.read().filter((event) => event.type === "address")
+    const events = waitForEvents(monitor, 3)
     expect(events.map(({ change, address }) => [change, address.prefix.address])).toEqual([
       ["set", "192.0.2.40" as Address],
       ["removed", "192.0.2.40" as Address],
@@ -453,6 +453,16 @@ function readAll(monitor: RtnetlinkMonitor): RtnetlinkEvent[] {
     if (events.length === 0) return all
     all.push(...events)
   }
+}
+
+/** Blocks until `count` events of addresses have come. */
+function waitForEvents(monitor: RtnetlinkMonitor, count: number) {
+  const events: Extract<RtnetlinkEvent, { type: "address" }>[] = []
+  waitForEvent(monitor, 2000, (event) => {
+    if (event.type === "address") events.push(event)
+    return events.length === count
+  })
+  return events
 }
 
 /** Blocks in epoll, as the vrrp thread does, until an event matches. */

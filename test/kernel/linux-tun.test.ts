@@ -161,7 +161,7 @@ function waitUntilGone(monitor: RtnetlinkMonitor, name: string): number {
   while (missing.size > 0 && monotonicNow() < giveUpAt) {
     epoll.wait(100)
     for (const event of monitor.read()) {
-      if (event.type === "overrun" || event.change !== "removed") continue
+      if (!("change" in event) || event.change !== "removed") continue
       if (event.type === "link" && event.link.name === name) missing.delete("link")
       if (event.type === "address" && event.address.prefix.address === VIP)
         missing.delete("address")
