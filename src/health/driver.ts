@@ -154,6 +154,7 @@ export class HealthChecker {
     const actions = job.machine.handle(input, this.#options.clock.now())
     for (const action of actions) this.#perform(job, action)
     this.#arm(job)
+    if (job.machine.status().checks > 0 && this.#unchecked.delete(job)) this.#tellFirstResults()
   }
 
   #perform(job: Job, action: CheckAction): void {
@@ -205,13 +206,8 @@ export class HealthChecker {
     lane.inFlight--
     job.abortion = undefined
     job.run = undefined
-    if (!job.isRemoved) this.#onResult(job, result)
+    if (!job.isRemoved) this.#feed(job, { type: "result", result })
     this.#admit(lane)
-  }
-
-  #onResult(job: Job, result: ProbeResult): void {
-    this.#feed(job, { type: "result", result })
-    if (this.#unchecked.delete(job)) this.#tellFirstResults()
   }
 
   #tellFirstResults(): void {

@@ -5,6 +5,9 @@ import { type MysqlLogin, MysqlSession } from "./mysql-session.ts"
 
 const CHECK: MysqlLogin = { user: "check", password: "check-password", database: "" }
 
+/** Packet 3, of the size that client_ed25519 has. */
+const WRONG_SIGNATURE = `40000003${"00".repeat(64)}`
+
 /** Feeds packets in hex and returns what the session does: bytes in hex, or its finding. */
 function converse(session: MysqlSession, ...received: string[]): unknown[] {
   const packets = new MysqlPacketReader()
@@ -35,6 +38,14 @@ describe("without a login", () => {
     ])
   })
 
+  test("receive() sends the empty password when the server switches to the native plugin", () => {
+    const session = new MysqlSession(undefined)
+    converse(session, ANONYMOUS.greeting)
+    const payload = `\xfemysql_native_password\0${"s".repeat(20)}\0`
+    const native = encodePacket(2, Buffer.from(payload, "latin1"))
+    expect(converse(session, native.toString("hex"))).toEqual(["00000003"])
+  })
+
   test("receive() quits when the user is let in", () => {
     expect(converse(new MysqlSession(undefined), ANONYMOUS.greeting, LOGIN.ok)).toEqual([
       ANONYMOUS.response,
@@ -47,7 +58,7 @@ describe("without a login", () => {
     const session = new MysqlSession(undefined)
     expect(converse(session, ANONYMOUS.greeting, SWITCH_TO_ED25519)).toEqual([
       ANONYMOUS.response,
-      "00000003", // the empty password
+      WRONG_SIGNATURE,
     ])
     expect(converse(session, error(1698, "Access denied"))).toMatchObject([{ ok: true }])
   })
@@ -56,6 +67,7 @@ describe("without a login", () => {
   const refusals: [number, string, boolean][] = [
     [1044, "Access denied to database", true],
     [1045, "Access denied", true],
+    [1105, "Server GSSAPI error", true],
     [1251, "Client does not support authentication protocol", true],
     [1698, "Access denied", true],
     [1862, "Your password has expired", true],
@@ -89,7 +101,7 @@ describe("without a login", () => {
 
   test("farewell() completes the handshake when the greeting has not come, and only then", () => {
     const session = new MysqlSession(undefined)
-    expect(session.farewell()?.toString("hex")).toBe(ANONYMOUS.response)
+    expect(session.farewell()?.toString("hex")).toBe(ANONYMOUS.response + WRONG_SIGNATURE)
     converse(session, ANONYMOUS.greeting)
     expect(session.farewell()).toBeUndefined()
   })
@@ -128,7 +140,7 @@ describe("with a login", () => {
     const session = new MysqlSession(CHECK)
     expect(converse(session, LOGIN.greeting, SWITCH_TO_ED25519)).toEqual([
       LOGIN.response,
-      "00000003",
+      WRONG_SIGNATURE,
     ])
     expect(converse(session, error(1045, "Access denied"))).toEqual([
       {
@@ -160,7 +172,7 @@ describe("with a login", () => {
     converse(session, LOGIN.greeting, switchToSha2)
     expect(converse(session, "020000040104")).toEqual(["0100000502"])
     const badKey = encodePacket(6, Buffer.from("\x01no key", "latin1")).toString("hex")
-    expect(converse(session, badKey)).toEqual(["0100000700"])
+    expect(converse(session, badKey)).toEqual([`40000007${"00".repeat(64)}`])
     expect(converse(session, error(1045, "Access denied"))).toEqual([
       { ok: false, reason: "the server sent no usable RSA key" },
     ])

@@ -7,10 +7,10 @@
  * proof of life. That matters: a client that leaves before the answer counts in the server's
  * host_cache as an aborted handshake, and after `max_connect_errors` (100) of them the server
  * blocks this host, and with it everybody behind the edge. A refused login does not count there.
- * For the same reason a dialogue that cannot succeed is still brought to its end, with the empty
- * password, which every plugin refuses at once; and `farewell()` exists: what to write when the
- * check is given up before the greeting came, so that a server that was only slow finds a complete
- * handshake when it wakes up.
+ * For the same reason a dialogue that cannot succeed is still brought to its end with `NO_PROOF`,
+ * which plugins count as a wrong password; and `farewell()` exists: what to write when the check is
+ * given up before the greeting came, so that a server that was only slow finds a complete handshake
+ * when it wakes up.
  *
  * At `max_connections` a server still lets one more in as far as the login, for an administrator.
  * Only a check with a login can tell.
@@ -94,7 +94,9 @@ export class MysqlSession {
 
   /** What to write when the check is given up; undefined when nothing is owed. */
   farewell(): Buffer | undefined {
-    return this.#stage.name === "greeting" ? encodePacket(1, anonymousResponse()) : undefined
+    if (this.#stage.name !== "greeting") return undefined
+    // The second answers a switch of the plugin, as packet 2, if there will be one.
+    return Buffer.concat([encodePacket(1, anonymousResponse()), encodePacket(3, NO_PROOF)])
   }
 
   #answerGreeting(payload: Buffer, reply: number): MysqlAction {
@@ -144,7 +146,7 @@ export class MysqlSession {
   #switchPlugin(payload: Buffer, reply: number): MysqlAction {
     const { plugin, scramble } = parseAuthSwitch(payload)
     this.#stage = { name: "login", plugin, scramble }
-    if (this.#login === undefined) return send(reply, EMPTY)
+    if (this.#login === undefined) return send(reply, noProof(plugin))
     const proof = authResponse(plugin, this.#login.password, scramble)
     return proof === undefined ? this.#giveIn(plugin, reply) : send(reply, proof)
   }
@@ -157,7 +159,7 @@ export class MysqlSession {
   ): MysqlAction[] {
     if (plugin !== CACHING_SHA2_PASSWORD) return [this.#giveIn(plugin, reply)]
     if (payload[1] === FAST_AUTH_SUCCESS) return []
-    if (this.#login === undefined) return [send(reply, NUL)]
+    if (this.#login === undefined) return [send(reply, NO_PROOF)]
     this.#stage = { name: "key", scramble }
     return [send(reply, REQUEST_PUBLIC_KEY)]
   }
@@ -168,13 +170,13 @@ export class MysqlSession {
     const encrypted = encryptPassword(this.#login?.password ?? "", scramble, publicKey)
     if (encrypted !== undefined) return send(reply, encrypted)
     this.#excuse = "the server sent no usable RSA key"
-    return send(reply, NUL)
+    return send(reply, NO_PROOF)
   }
 
   /** Lets the server refuse a login that would need a plugin we do not speak. */
   #giveIn(plugin: string, reply: number): MysqlAction {
     this.#excuse = `the server wants plugin ${plugin} for this user, which a check does not speak`
-    return send(reply, EMPTY)
+    return send(reply, noProof(plugin))
   }
 
   /** Column count, column, EOF, row, EOF. What the row says does not matter. */
@@ -207,6 +209,11 @@ function anonymousResponse(): Buffer {
   })
 }
 
+/** mysql_native_password minds the size; there it is the empty password. */
+function noProof(plugin: string): Buffer {
+  return plugin === NATIVE_PASSWORD ? EMPTY : NO_PROOF
+}
+
 function send(sequence: number, payload: Uint8Array): MysqlAction {
   return { type: "send", bytes: encodePacket(sequence, payload) }
 }
@@ -219,7 +226,12 @@ function failed(reason: string): MysqlAction {
 const ANONYMOUS_USER = "causeway-check"
 
 const EMPTY = Buffer.alloc(0)
-const NUL = Buffer.from([0])
+/**
+ * An answer that no plugin takes for a handshake gone wrong: just the size of client_ed25519's, not
+ * empty as parsec's first should be, the wrong size for both SHA-2 plugins, and, beginning with NUL,
+ * the empty password where passwords are sent as text.
+ */
+const NO_PROOF = Buffer.alloc(64)
 const FAST_AUTH_SUCCESS = 3
 const REQUEST_PUBLIC_KEY = Buffer.from([2])
 
@@ -231,6 +243,7 @@ const REQUEST_PUBLIC_KEY = Buffer.from([2])
 const PROOFS_OF_LIFE: ReadonlySet<number> = new Set([
   1044, // access denied to the database
   1045, // access denied
+  1105, // unknown error: how some plugins refuse, such as GSSAPI
   1251, // authentication protocol not supported by the client
   1698, // access denied, the user has another way to log in
   1862, // password expired
