@@ -17,7 +17,7 @@ function watching(): ConflictWatch {
 }
 
 function hears(watch: ConflictWatch, ms: number, arp: Arp): ConflictAction[] {
-  return watch.handle({ type: "arp", arp, ownMac: OWN }, instant(ms))
+  return watch.handle({ type: "arp", arp, isOwn: arp.senderMac === OWN }, instant(ms))
 }
 
 test("RFC5227-2.4: another MAC as sender of our address is a conflict", () => {

@@ -2,10 +2,10 @@
  * Another host that uses one of our addresses (RFC 5227 §2.4).
  *
  * While active every ARP packet of the link is looked at: one whose sender address is ours and
- * whose sender MAC is not means that somebody else answers for it. Some seconds after becoming active
- * probes (RFC 5227 §2.1.1) ask for such a host, because one that is silent would otherwise be found
- * only by the clients it steals; not sooner, because the router that has just given the address up
- * may still answer in the moment it learns of us.
+ * whose sender MAC is not means that somebody else answers for it. Some seconds after becoming
+ * active probes (RFC 5227 §2.1.1) ask for such a host, because one that is silent would otherwise
+ * be found only by the clients it steals; not sooner, because the router that has just given the
+ * address up may still answer in the moment it learns of us.
  */
 import type { Address } from "../net/address.ts"
 import type { Mac } from "../net/mac.ts"
@@ -30,7 +30,8 @@ const CONFLICTS_MAX = 64
 export type ConflictInput =
   | { readonly type: "start"; readonly addresses: readonly Address[] }
   | { readonly type: "stop" }
-  | { readonly type: "arp"; readonly arp: Arp; readonly ownMac: Mac }
+  /** `isOwn`: from a MAC of this host, whose kernel may answer on several interfaces. */
+  | { readonly type: "arp"; readonly arp: Arp; readonly isOwn: boolean }
   | { readonly type: "timeout" }
 
 export type ConflictAction =
@@ -70,7 +71,7 @@ export class ConflictWatch {
         this.#conflicts.clear()
         return []
       case "arp":
-        return this.#heard(input.arp, input.ownMac, now)
+        return input.isOwn ? [] : this.#heard(input.arp, now)
       case "timeout":
         return this.#probe(now)
     }
@@ -83,9 +84,8 @@ export class ConflictWatch {
     )
   }
 
-  #heard(arp: Arp, ownMac: Mac, now: Instant): ConflictAction[] {
+  #heard(arp: Arp, now: Instant): ConflictAction[] {
     if (this.#state.name === "idle" || !this.#state.addresses.has(arp.senderAddress)) return []
-    if (arp.senderMac === ownMac) return []
     const conflict = { address: arp.senderAddress, mac: arp.senderMac, heardAt: now }
     return [{ type: "conflict", conflict, isNew: this.#remember(conflict) }]
   }

@@ -83,7 +83,7 @@ test("AnnounceSchedule.handle() starts over when the addresses have changed", ()
   expect(timeline(schedule, 1080).length).toBe(4)
 })
 
-test("AnnounceSchedule.handle() announces again at once when the last burst is a secondpast", () => {
+test("AnnounceSchedule.handle() announces again at once a second after the last burst", () => {
   const { schedule } = started({ delayMs: 0, refreshMs: 0, count: 2 })
   timeline(schedule, 100)
   expect(schedule.handle({ type: "again" }, instant(1000))).toEqual([VIP])

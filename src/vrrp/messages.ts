@@ -85,6 +85,8 @@ export interface VirtualRouterSnapshot {
   readonly transitions: number
   readonly advertsSent: number
   readonly advertsReceived: number
+  /** Packets of any kind that the kernel would not send. */
+  readonly sendErrors: number
   /** Packets ignored, by reason (`wire/vrrp.ts` and `virtual-router.ts` name them). */
   readonly dropped: Readonly<Record<string, number>>
 }
@@ -98,6 +100,11 @@ export interface PeerSnapshot {
 
 /** The first and only `postMessage` to the Worker: what it starts with. */
 export interface VrrpThreadData {
+  /**
+   * IFA_PROTO of the addresses this process places, 4–255; 202 unless given. Processes of one host
+   * that place addresses on interfaces need different ones, or each start clears the others' away.
+   */
+  readonly addressMark?: number
   /** `Mailbox.address` of linux/mailbox.ts; `port` is transferred. */
   readonly mailbox: { readonly port: MessagePort; readonly doorbell: number }
   /** Beats at least once a second while the thread is alive (`Heartbeat`). */

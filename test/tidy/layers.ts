@@ -11,6 +11,9 @@ import type { SourceFile } from "./source.ts"
 /** Folders with machines and shells. They do not know each other. */
 const DOMAINS = ["announce", "health", "http", "kubernetes", "stream", "tls", "vrrp"]
 
+/** Domains that serve another's shell: a virtual router announces its addresses. */
+const SERVANTS: Readonly<Record<string, readonly string[]>> = { vrrp: ["announce"] }
+
 /** Values and pure helpers that any machine may build on. */
 const FOUNDATION = ["net", "wire", "pool", "metrics"]
 
@@ -19,6 +22,7 @@ const FURTHER_SHELLS: Readonly<Record<string, string>> = {
   "src/stream/session.ts": "owns two descriptors and reacts to their readiness",
   "src/stream/flow.ts": "moves bytes one way between them: its system calls are its task",
   "src/stream/context.ts": "what a session gets from its thread: reactor, descriptors, buffers",
+  "src/vrrp/shell/": "links, sockets and addresses of a virtual router: parts of its driver",
   "src/health/probes/": "each probe is one conversation over a socket",
 }
 
@@ -31,7 +35,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   config: ["net"],
   linux: ["net", "wire"],
   log: ["net", "type config"],
-  admin: ["net", "log", "metrics", "type config", "type pool"],
+  admin: ["net", "log", "metrics", "linux", "type config", "type pool"],
   dataplane: [...FOUNDATION, "stream", "http", "tls", "linux", "log", "type config"],
   daemon: ["*"],
   commands: ["*"],
@@ -75,7 +79,7 @@ function allowedFolders(path: string): readonly string[] | undefined {
   if (!DOMAINS.includes(folder)) return FOLDERS[folder]
   if (isTest(path)) return [...FOUNDATION, "linux", "log", "config"]
   return isShell(path)
-    ? [...FOUNDATION, "linux", "log", "type config"]
+    ? [...FOUNDATION, "linux", "log", "type config", ...(SERVANTS[folder] ?? [])]
     : [...FOUNDATION, "type config"]
 }
 
