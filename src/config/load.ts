@@ -68,7 +68,7 @@ function includedSources(main: TomlTable, context: Context): Source[] {
   const paths = new Map<string, TomlNode>()
   for (const item of node.items) {
     for (const path of matchingPaths(item, mainPath, context)) {
-      if (path !== normalize(mainPath) && !paths.has(path)) paths.set(path, item)
+      if (path !== normalize(mainPath)) paths.set(path, item)
     }
   }
   if (paths.size > INCLUDED_FILES_MAX) {

@@ -16,12 +16,9 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   return best?.word
 }
 
-/** `maxFails` and `max-fails` mean `max_fails`. */
+/** `maxFails` means `max_fails`. */
 function fold(word: string): string {
-  return word
-    .replace(/([a-z])([A-Z])/g, "$1_$2")
-    .replaceAll("-", "_")
-    .toLowerCase()
+  return word.replace(/([a-z])([A-Z])/g, "$1_$2").toLowerCase()
 }
 
 function editDistance(a: string, b: string): number {

@@ -45,12 +45,11 @@ function checkPort(listeners: readonly Listener[], { report }: Context): void {
   for (const listener of listeners) {
     const { endpoint, node } = listener
     const same = first.get(endpoint.address)
-    if (same !== undefined) {
+    if (same === undefined) first.set(endpoint.address, listener)
+    else {
       const message = `${formatBind(endpoint)} is already used by ${same.owner}`
       report.error(node, message, "Choose another port or address")
-      continue
     }
-    first.set(endpoint.address, listener)
   }
   checkOverlap([...first.values()], report)
 }

@@ -173,6 +173,7 @@ describe("[[vrrp]]", () => {
       { track: '[{ interface = "a" }, { interface = "a", weight = 1 }]' },
       '6:31 error: interface "a" is tracked twice',
     ],
+    [{ addresses: '["224.0.0.1"]' }, "5:14 error: 224.0.0.1 cannot be the address of a host"],
     [{ addresses: "[]" }, "5:13 error: A virtual router needs at least one address"],
     [{ addresses: '["127.0.0.1"]' }, "5:14 error: 127.0.0.1 cannot be the address of a host"],
     [
@@ -291,6 +292,10 @@ describe("a check", () => {
     ],
   ])("with %j", (lines, problem) => {
     expect(check(lines, { "/pem": CERTIFICATE, "/text": "x" })).toEqual([problem])
+  })
+
+  test("may take as long as its interval", () => {
+    expect(check('type = "tcp"\ninterval = "1s"\ntimeout = "1s"')).toEqual([])
   })
 
   test("needs an address unless it is a command", () => {

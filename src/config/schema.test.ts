@@ -110,6 +110,11 @@ describe("a wrong value", () => {
     ],
     [
       "vrrp",
+      'track = [{ check = "a", interface = "b" }]',
+      'An entry of track must name one check, interface or pool (Write { check = "name" } and one entry for each)',
+    ],
+    [
+      "vrrp",
       'track = [{ interface = "a", weight = 254 }]',
       "weight must be an integer from -253 to 253, not 254",
     ],
@@ -385,6 +390,12 @@ describe("what this version does not have", () => {
   ] as const)("is accepted in %s when it asks for nothing: %s", (table, lines) => {
     expect(judge(table, lines)).toEqual([])
   })
+})
+
+test("a socket path has at most 107 bytes, as in sun_path", () => {
+  const socket = (length: number) => `listen = ["unix:/${"x".repeat(length - 1)}"]`
+  expect(judge("admin", socket(107))).toEqual([])
+  expect(judge("admin", socket(108))).toHaveLength(1)
 })
 
 test("tables of the wrong kind are refused", () => {

@@ -9,8 +9,9 @@ import type { Diagnostic } from "./diagnostic.ts"
 import { lineOf, type Source } from "./source.ts"
 
 export function syntaxDiagnostic(source: Source, error: unknown): Diagnostic {
-  const { line, column } = positionOf(error)
+  const { line, column: columnOfError } = positionOf(error)
   const sourceLine = lineOf(source.text, line)
+  const column = Math.min(columnOfError, sourceLine.length + 1) // not within the line end
   const { message, hint } = explain(error, sourceLine, column)
   const position = { file: source.path, line, column, path: "", sourceLine }
   return { severity: "error", ...position, message, hint }

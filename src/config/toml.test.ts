@@ -62,6 +62,7 @@ test.each([
   ["a = [1\nb = 2", "2:1", 'Unexpected "b"', "A bracket or a quote further up may still be open"],
   ["a = [1.2.3.4]", "1:9", 'Unexpected "."', "Text, durations and addresses need quotes"],
   ["a = { b = x }", "1:11", 'Unexpected "x"', "Text, durations and addresses need quotes"],
+  ["\r", "1:1", "The file ends too early", "Close the last bracket, brace or quote"],
   ["= 1", "1:1", 'Unexpected "="', ""],
   ["\u0000", "1:1", 'Unexpected "\\u0000"', ""],
   ['a = "\\q"', "1:6", "Invalid escape sequence", ""],
@@ -79,12 +80,21 @@ test.each([
     hint,
   })
   expect(rest).toMatchObject({ file: "t.toml", path: "", severity: "error" })
-  expect(sourceLine).toBe(text.split("\n")[line - 1] ?? "")
+  expect(sourceLine).toBe(text.split(/\r?\n|\r$/)[line - 1] ?? "")
 })
 
 test("parseToml() survives a key path deeper than the stack", () => {
   const result = parseToml({ path: "t.toml", text: `[${"a.".repeat(50_000)}a]` })
   expect(result.ok).toBe(true)
+})
+
+test("lineAndColumn() counts a line end to its line", () => {
+  expect([0, 1, 2, 3].map((offset) => lineAndColumn("a\nb", offset))).toEqual([
+    { line: 1, column: 1 },
+    { line: 1, column: 2 },
+    { line: 2, column: 1 },
+    { line: 2, column: 2 },
+  ])
 })
 
 test("lineOf() leaves out the line end", () => {
