@@ -2,10 +2,10 @@
  * `npm test`: everything that shows the project works, in order of cost. `--fast` (`npm run ok`)
  * stops before the build. The last line is the sum over all steps.
  *
- * A check without tests of its own (format, types, build) counts as one. A test file that crashes or
- * hangs counts as a failure beside the tests it did run. Kernel and end-to-end files run one after
- * another, each with a time limit (a header line "File time limit: 600 s" changes it), because they
- * measure times and the machine may have two cores.
+ * A check without tests of its own (format, types, build) counts as one. A test file that crashes
+ * or hangs counts as a failure beside the tests it did run. Kernel and end-to-end files run one
+ * after another, each with a time limit (a header line "File time limit: 600 s" changes it),
+ * because they measure times and the machine may have two cores.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -146,6 +146,7 @@ describe("a planted violation is found", () => {
     ["const f = (a: number) => {", "}"],
     ["  list.forEach((a) => {", "  })"],
     ["export async function f(\n  a: string,\n): Promise<void> {", "}"],
+    ['])("a test of %s", (a) => {', "})"],
   ])("a long function that begins %j", (head, tail) => {
     const text = (lines: number) => `${head}\n${"    step()\n".repeat(lines)}${tail}\n`
     const headLines = head.split("\n").length
@@ -168,6 +169,12 @@ describe("a planted violation is found", () => {
     const tail = `${head.slice(0, head.search(/\S/))}}`
     const text = `${head}\n${"    step()\n".repeat(80)}${tail}\n`
     expect(found(functionLengthViolations, "src/a.ts", text)).toEqual([])
+  })
+
+  test("but a test may hold a long literal, and any file an address", () => {
+    const literal = `  expect(a).toBe("${"x".repeat(100)}")`
+    expect(found(textViolations, "src/net/a.test.ts", literal)).toEqual([])
+    expect(found(textViolations, "src/net/a.ts", `// https://a.example/${literal}`)).toEqual([])
   })
 
   test.each([
@@ -196,6 +203,8 @@ describe("a planted violation is found", () => {
       sourceFile("src/b.ts", 'import { a } from "./a.ts"'),
       sourceFile("src/b.test.ts", 'import { b } from "./b.ts"'),
       sourceFile("test/lab/c.ts", ""),
+      sourceFile("test/lab/program.ts", ""),
+      sourceFile("test/lab.test.ts", 'spawn(dir + "/lab/program.ts")'),
     ]
     expect(unusedFiles(some)).toEqual(["src/b.ts", "test/lab/c.ts"])
   })

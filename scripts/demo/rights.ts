@@ -16,9 +16,8 @@ export function findRights(): Rights {
   if (absent.length > 0) return { type: "loopback", missing: `no ${absent.join(", ")} here` }
   if (succeeds(["unshare", "--net", "--mount", "true"])) return { type: "namespaces" }
   if (succeeds(["unshare", ...OWN_NAMESPACES, "true"])) return { type: "user-namespace" }
-  const missing =
-    "neither root nor user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)"
-  return { type: "loopback", missing }
+  const settings = "kernel.unprivileged_userns_clone, user.max_user_namespaces"
+  return { type: "loopback", missing: `neither root nor user namespaces (sysctl ${settings})` }
 }
 
 /** Runs this script again as the root of a user namespace; returns its exit code. */

@@ -1,7 +1,7 @@
 /**
  * What the demo plays on. With the right to make network namespaces: two edges and a client on one
- * LAN, three servers on another, a virtual address between. Without: one edge on loopback, which can
- * still show balancing and health checks.
+ * LAN, three servers on another, a virtual address between. Without: one edge on loopback, which
+ * can still show balancing and health checks.
  */
 import { createServer } from "node:net"
 import { type Edge, startEdge } from "../../test/lab/edge.ts"

@@ -83,7 +83,8 @@ function edgeLine(edge: EdgeView): string {
   const colour = edge.state === "dead" ? RED : edge.holdsAddress ? GREEN : ""
   const holds = edge.holdsAddress ? "● holds the address" : ""
   const priority = edge.priority === undefined ? "" : `priority ${edge.priority}`
-  return `  ${edge.name.padEnd(8)} ${priority.padEnd(13)} ${colour}${edge.state.padEnd(11)}${holds}${PLAIN}`
+  const state = `${colour}${edge.state.padEnd(11)}${holds}${PLAIN}`
+  return `  ${edge.name.padEnd(8)} ${priority.padEnd(13)} ${state}`
 }
 
 function serverLines({ servers }: Picture): string[] {

@@ -4,7 +4,8 @@
  *
  * Every file of `src` belongs to one layer. A *domain* folder holds two kinds of file: machines,
  * which are pure and can be tested without a socket or a clock, and shells (`driver.ts`,
- * `thread.ts` and the few named below), which turn their actions into system calls.
+ * `thread.ts`, a folder `shell/` and the few named below), which turn their actions into system
+ * calls.
  */
 import type { SourceFile } from "./source.ts"
 
@@ -90,7 +91,7 @@ function shellViolation(importer: string, path: string, typeOnly: boolean): stri
 }
 
 function isShell(path: string): boolean {
-  if (/\/(driver|thread)\.ts$/.test(path)) return true
+  if (/\/(driver|thread)\.ts$|\/shell\//.test(path)) return true
   return Object.keys(FURTHER_SHELLS).some((shell) => path.startsWith(shell))
 }
 

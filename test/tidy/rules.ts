@@ -2,6 +2,7 @@
  * The structure rules: each takes files and returns what is wrong with them, one line per finding.
  * They hold what a reviewer would otherwise have to repeat.
  */
+import { posix } from "node:path"
 import { isMachine, isTest } from "./layers.ts"
 import { type SourceFile, withoutComments } from "./source.ts"
 
@@ -63,7 +64,7 @@ export function dependencyViolations(
   ]
 }
 
-/** A function fits a screen. Read from the layout: it ends where its first line's indent returns. */
+/** A function fits a screen. Read from the layout: it ends where the indent of its head returns. */
 export function functionLengthViolations(file: SourceFile): string[] {
   return functions(file)
     .filter(({ lines }) => lines > FUNCTION_LINES_MAX)
@@ -74,7 +75,7 @@ export function functionLengthViolations(file: SourceFile): string[] {
 export function textViolations(file: SourceFile): string[] {
   return file.lines.flatMap((line, index) => {
     const where = `${file.path}:${index + 1}`
-    const isWide = line.length > COLUMNS_MAX && !UNBREAKABLE.test(`${file.path} ${line}`)
+    const isWide = line.length > COLUMNS_MAX && !isUnbreakable(file, line)
     return [
       ...(isWide ? [`${where}: ${line.length} columns`] : []),
       ...(LEFT_OVER.test(line) ? [`${where}: ${LEFT_OVER.exec(line)?.[0]}`] : []),
@@ -99,7 +100,7 @@ export function missingImportViolations(file: SourceFile, paths: ReadonlySet<str
 /** Source that the program does not reach, and test code that nothing reaches. */
 export function unusedFiles(files: readonly SourceFile[]): string[] {
   const product = reachable(files, ({ path }) => PRODUCT_ENTRY.test(path))
-  const all = reachable(files, ({ path, text }) => TEST_ENTRY.test(path) || text.includes(PROGRAM))
+  const all = reachable(files, ({ path }) => PRODUCT_ENTRY.test(path) || TEST_ENTRY.test(path))
   return files
     .map(({ path }) => path)
     .filter((path) => !product.has(path))
@@ -117,15 +118,22 @@ function reachable(
 ): Set<string> {
   const byPath = new Map(files.map((file) => [file.path, file]))
   const reached = new Set<string>()
-  const queue = files.filter(isEntry).map(({ path }) => path)
-  for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
-    if (reached.has(path)) continue
-    reached.add(path)
-    for (const target of byPath.get(path)?.imports ?? []) {
-      if (target.path !== undefined) queue.push(target.path)
-    }
+  const queue = files.filter(isEntry)
+  for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
+    if (reached.has(file.path)) continue
+    reached.add(file.path)
+    const targets = file.imports.flatMap(({ path }) => byPath.get(path ?? "") ?? [])
+    queue.push(...targets, ...startedPrograms(file, files))
   }
   return reached
+}
+
+/** Programs of the tests that a test starts by their file name. */
+function startedPrograms(file: SourceFile, files: readonly SourceFile[]): SourceFile[] {
+  if (file.path.startsWith("src/")) return []
+  return files.filter(
+    ({ path }) => path.startsWith("test/") && file.text.includes(`/${posix.basename(path)}`),
+  )
 }
 
 interface FunctionSpan {
@@ -150,7 +158,7 @@ function functions({ lines }: SourceFile): FunctionSpan[] {
 
 /** A header broken over lines ends in `): T {`; it began at the line of the same indent above. */
 function headerStart(lines: readonly string[], end: number): number {
-  if (!/^\s*[)\]}>]/.test(lines[end] ?? "")) return end
+  if (!/^\s*[)}]/.test(lines[end] ?? "")) return end
   const indent = indentOf(lines[end] ?? "")
   const above = lines.slice(0, end)
   return above.findLastIndex((line) => line.trim() !== "" && indentOf(line) === indent)
@@ -158,6 +166,13 @@ function headerStart(lines: readonly string[], end: number): number {
 
 function indentOf(line: string): number {
   return line.search(/\S/)
+}
+
+/** Addresses and captured frames stay whole everywhere. */
+function isUnbreakable({ path }: SourceFile, line: string): boolean {
+  return (
+    line.includes("://") || path.includes("/fixtures/") || (isTest(path) && LONG_LITERAL.test(line))
+  )
 }
 
 function packageOf(specifier: string): string {
@@ -187,8 +202,8 @@ const METHOD = /(?:[\w*]+ )*[#\w$[\].]+(?:<[^(]*>)?\(.*\).*\{$/.source
 const FUNCTION_HEADER = new RegExp(`\\bfunction\\b|=> \\{$|^\\s*(?!${STATEMENT})${METHOD}`)
 /** `describe("…", () => {`: a chapter of tests, not a function that anybody calls. */
 const TEST_GROUP = /^\s*describe\b/
-/** Longer lines that cannot be broken: addresses, captured frames. */
-const UNBREAKABLE = /:\/\/|\/fixtures\//
+/** A literal that is clearer in one piece; in tests, where it is what the test says. */
+const LONG_LITERAL = /"[^"]{40,}"|`[^`]{40,}|'[^']{40,}'|\/[^/]{40,}\//
 // Written so that this file does not contain what it looks for.
 const LEFT_OVER = new RegExp(["FIX" + "ME", "TO" + "DO", "X" + "XX"].join("|"))
 const FOCUSED = /\b(test|describe|it)\.only\b/
@@ -196,5 +211,3 @@ const FOCUSED = /\b(test|describe|it)\.only\b/
 /** What a user starts: program, threads, scripts. Declarations are the compiler's. */
 const PRODUCT_ENTRY = /^src\/main\.ts$|^src\/\w+\/thread\.ts$|^scripts\/|\.d\.ts$/
 const TEST_ENTRY = /\.test\.ts$/
-/** Programs that the lab starts by path. */
-const PROGRAM = "import.meta.main"
