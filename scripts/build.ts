@@ -5,6 +5,7 @@
  * - Each thread's entry is named on the command line. One that is not would be loaded from the path
  *   of its source on the building machine, and work there alone (see src/daemon/worker-entry.ts).
  * - `main.ts` comes first: the first entry is what the executable starts.
+ * - `--format=esm`: as CommonJS, which is what `--bytecode` alone chooses, no module may await.
  * - The two `--no-compile-autoload` flags keep the executable from running a bunfig.toml preload or
  *   reading .env in whatever directory root starts it in.
  * - `Bun.isStandaloneExecutable` becomes the constant `true`, so that branches for running from
@@ -47,7 +48,7 @@ export async function commitId(): Promise<string> {
 
 async function compile(outfile: string, architecture: string | undefined): Promise<void> {
   const target = architecture === undefined ? [] : [`--target=bun-linux-${architecture}`]
-  const argv = [process.execPath, "build", "--compile", "--minify", "--bytecode", ...target]
+  const argv = [process.execPath, "build", "--compile", ...FORMAT, ...target]
   const defines = Object.entries({
     "Bun.isStandaloneExecutable": "true",
     CAUSEWAY_VERSION: JSON.stringify(packageJson.version),
@@ -86,6 +87,7 @@ async function main(words: readonly string[]): Promise<void> {
 const ROOT = resolve(import.meta.dir, "..")
 /** The threads' entries sit where `workerEntry()` looks for them. */
 const ENTRIES = ["src/main.ts", "src/vrrp/thread.ts", "src/dataplane/thread.ts"]
+const FORMAT = ["--minify", "--bytecode", "--format=esm"]
 const AUTOLOAD_OFF = ["--no-compile-autoload-bunfig", "--no-compile-autoload-dotenv"]
 
 if (import.meta.main) {
