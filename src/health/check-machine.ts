@@ -3,8 +3,8 @@
  *
  * Two things live here and nowhere else. The hysteresis: `fall` failures in a row take a target
  * down, `rise` successes in a row bring it up, and the very first result decides alone, because a
- * start that waited for `rise` results would keep healthy servers out for seconds. The schedule: one
- * probe at a time, at the target's own place in the interval, so that a thousand checks make an
+ * start that waited for `rise` results would keep healthy servers out for seconds. The schedule:
+ * one probe at a time, at the target's own place in the interval, so that a thousand checks make an
  * even stream instead of a volley.
  *
  * What is not the target's fault must not take it down. A probe that could not be made (no
@@ -21,7 +21,7 @@ export interface ProbeResult {
   /** For a person: what was found, or what went wrong. */
   readonly reason: string
   readonly durationMs: number
-  /** The probe could not be made, for want of something on this machine: says nothing of the target. */
+  /** The probe could not be made, for want of something on this machine: no word on the target. */
   readonly inconclusive: boolean
 }
 

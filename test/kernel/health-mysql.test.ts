@@ -1,6 +1,6 @@
 /**
- * MySQL checks against a real MariaDB that looks up the names of its clients, as it does by default:
- * it must never come to block this edge, and must be told dead from alive.
+ * MySQL checks against a real MariaDB that looks up the names of its clients, as it does by
+ * default: it must never come to block this edge, and must be told dead from alive.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test"
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
@@ -10,7 +10,7 @@ import type { Host } from "../lab/host.ts"
 import { createLab, type Lab } from "../lab/lab.ts"
 import { ACCOUNTS, type MariaDb, startMariaDb } from "../lab/mariadb.ts"
 import { eventually } from "../lab/wait.ts"
-import { checkTarget, compileRunner, probeIn, type RunnerResult } from "./health-runner.ts"
+import { checkTarget, compileRunner, probeIn, type RunnerResult, watchIn } from "./health-runner.ts"
 
 const SERVER = "10.77.0.2:3306"
 const ANONYMOUS = { type: "mysql", user: "", passwordFile: "", database: "" } as const
@@ -136,7 +136,7 @@ describe("200 checks", () => {
     await server.query(`DROP USER ${names.join(", ")}`)
   })
 
-  test("leave nothing against the edge when every one is given up on a server that hangs", async () => {
+  test("leave nothing against the edge when the server hangs and all are given up", async () => {
     await check() // so that the name is known
     const refused = async () => Number((await server.query(COUNT_REFUSED))[0]?.[0])
     const before = await refused()
@@ -162,14 +162,14 @@ describe("what a check tells", () => {
     expect(await reasons(check())).toEqual([
       [
         false,
-        "Host '10.77.0.1' is blocked because of many connection errors; unblock with 'mariadb-admin flush-hosts' (error 1129)",
+        "Host '10.77.0.1' is blocked because of many connection errors; unblock with " +
+          "'mariadb-admin flush-hosts' (error 1129)",
       ],
     ])
     expect(await edgeCanLogIn()).toBe(false)
   })
 
   test("too many connections", async () => {
-    await server.query("SET GLOBAL max_connections = 10")
     const { user, password } = ACCOUNTS.app
     const login = ["mariadb", "--no-defaults", "--host=10.77.0.2", `--user=${user}`]
     const sleepers = Array.from({ length: 10 }, () =>
@@ -179,6 +179,7 @@ describe("what a check tells", () => {
     try {
       // Root takes the one more that is kept for it.
       await eventually(async () => (await connected()) === "11", { what: "11 connections" })
+      await server.query("SET GLOBAL max_connections = 10")
       expect(await reasons(check({ user: ACCOUNTS.check.user, passwordFile }))).toEqual([
         [false, "Too many connections (error 1040)"],
       ])
@@ -209,9 +210,9 @@ describe("what a check tells", () => {
     await server.query("SET GLOBAL require_secure_transport = OFF")
   })
 
-  test("down within interval × fall and a timeout when it hangs, up again when it goes on", async () => {
+  test("down within interval × fall + timeout when it hangs, up when it goes on", async () => {
     const target = checkTarget<MysqlCheckConfig>(SERVER, { ...ANONYMOUS, timeoutMs: 300 })
-    const watch = edge.spawn([runner, "watch", JSON.stringify([target])], { name: "watch" })
+    const watch = watchIn(edge, runner, [target])
     await watch.waitFor(/"state":"up".*alive/)
     const hungAt = performance.now()
     await server.kill("SIGSTOP")

@@ -1,10 +1,11 @@
 /**
- * A program that runs health checks where a test wants them: inside a namespace, and compiled as the
- * product is, which also shows that the probes live through `bun build --compile`.
+ * A program that runs health checks where a test wants them: inside a namespace, and compiled as
+ * the product is, which also shows that the probes live through `bun build --compile`.
  *
  *     health-runner probe '{"target": …, "count": 200, "abortAfterMs": 20}'   one result per line
- *     health-runner watch '[target, …]'                                 every change, until killed
+ *     health-runner watch TARGETS.json                                  every change, until killed
  */
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { CheckConfig, CheckTimingConfig } from "../../src/config/config.ts"
 import type { ProbeResult } from "../../src/health/check-machine.ts"
@@ -12,7 +13,7 @@ import { type CheckTarget, HealthChecker } from "../../src/health/driver.ts"
 import { type ProbeRun, runProbe } from "../../src/health/probes/probe.ts"
 import { probeOf } from "../../src/health/probes/probe-table.ts"
 import type { Host } from "../lab/host.ts"
-import { execCommand } from "../lab/process.ts"
+import { execCommand, type ManagedProcess } from "../lab/process.ts"
 
 /** Compiles the runner into `directory`, with the flags of the product. Returns its path. */
 export async function compileRunner(directory: string): Promise<string> {
@@ -66,6 +67,18 @@ export async function probeIn(
     .map((line) => JSON.parse(line))
 }
 
+/** Runs a checker in a host; every change is a line of its output. `prefix` runs the runner. */
+export function watchIn(
+  host: Host,
+  runner: string,
+  targets: readonly CheckTarget[],
+  prefix: readonly string[] = [],
+): ManagedProcess {
+  const path = join(host.directory, `targets-${host.processes.length}.json`)
+  writeFileSync(path, JSON.stringify(targets))
+  return host.spawn([...prefix, runner, "watch", path], { name: "watch" })
+}
+
 /** A target for the runner; `check` needs only what differs from the defaults. */
 export function checkTarget<Check extends CheckConfig>(
   address: string,
@@ -84,7 +97,7 @@ export function checkTarget<Check extends CheckConfig>(
 async function main(): Promise<void> {
   const [mode, order = ""] = process.argv.slice(2)
   if (mode === "probe") await probe(JSON.parse(order))
-  else if (mode === "watch") watch(JSON.parse(order))
+  else if (mode === "watch") watch(JSON.parse(readFileSync(order, "utf8")))
   else throw new Error("Expected probe or watch")
 }
 

@@ -42,7 +42,7 @@ export interface MariaDbAccount {
   readonly password: string
 }
 
-/** On every server, for connections from anywhere, besides `root` without a password on the socket. */
+/** On every server, for connections from anywhere. `root` needs no password, on the socket. */
 export const ACCOUNTS = {
   /** May read and write the database `lab`. */
   app: { user: "app", password: "app-password" },
@@ -76,7 +76,6 @@ export class MariaDb implements AsyncDisposable {
   /** Data, socket, log; readable by the server's user. */
   readonly directory: string
   readonly socketPath: string
-  readonly logPath: string
   #process: ManagedProcess | undefined
 
   /** Use `startMariaDb`. */
@@ -87,7 +86,6 @@ export class MariaDb implements AsyncDisposable {
     this.serverId = options.serverId ?? (options.replicaOf === undefined ? 1 : 2)
     this.directory = makeDirectory(options.host?.namespace ?? "causeway")
     this.socketPath = join(this.directory, "sock")
-    this.logPath = join(this.directory, "mariadbd.log")
   }
 
   get process(): ManagedProcess {
@@ -97,6 +95,10 @@ export class MariaDb implements AsyncDisposable {
 
   get pid(): number {
     return this.process.pid
+  }
+
+  get logPath(): string {
+    return this.process.logPath
   }
 
   get running(): boolean {
@@ -181,7 +183,8 @@ export class MariaDb implements AsyncDisposable {
     const argv = [...asServerUser(), "mariadbd", ...this.#arguments()]
     if (host !== undefined) return host.spawn(argv, { name })
     const inside = netns === undefined ? [] : ["ip", "netns", "exec", netns]
-    return new ManagedProcess([...inside, ...argv], { name, logPath: this.logPath })
+    const logPath = join(this.directory, "mariadbd.log")
+    return new ManagedProcess([...inside, ...argv], { name, logPath })
   }
 
   #arguments(): string[] {
@@ -287,7 +290,8 @@ function account({ user, password }: MariaDbAccount): string {
 }
 
 /**
- * mariadbd refuses to run as root, so it runs as `mysql`. Changing the user clears the death signal, so it is set here once more.
+ * mariadbd refuses to run as root, so it runs as `mysql`. Changing the user clears the death
+ * signal, so it is set here once more.
  */
 function asServerUser(): string[] {
   const user = serverUser()
@@ -317,7 +321,7 @@ function serverUser(): { readonly uid: number; readonly gid: number } | undefine
   return isMapped ? { uid, gid } : undefined
 }
 
-/** Not under the lab's folder, which only root may enter. A lab's prefix lets it be swept like one. */
+/** Not under the lab's folder, which only root may enter. With a lab's prefix it is swept too. */
 function makeDirectory(prefix: string): string {
   const directory = mkdtempSync(join(tmpdir(), `${basename(prefix)}-mariadb-`))
   chmodSync(directory, 0o711)

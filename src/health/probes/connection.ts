@@ -7,7 +7,10 @@
  */
 import { connect as connectTcp, type Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
-import type { Endpoint } from "../../net/address.ts"
+import { EHOSTUNREACH, SystemError } from "../../linux/errno.ts"
+import { encodeSockaddr } from "../../linux/sockaddr.ts"
+import { closeFd, startConnect } from "../../linux/tcp.ts"
+import { type Endpoint, formatEndpoint } from "../../net/address.ts"
 import type { ProbeRun } from "./probe.ts"
 
 export interface ConnectionTls {
@@ -40,9 +43,14 @@ export class Connection {
   ): Promise<Connection> {
     run.signal.throwIfAborted()
     run.phase = "connecting"
+    const startedAt = performance.now()
     const connection = new Connection(openSocket(endpoint, tls), run)
-    await connection.#opened(tls === undefined ? "connect" : "secureConnect")
-    return connection
+    try {
+      await connection.#opened(tls === undefined ? "connect" : "secureConnect")
+      return connection
+    } catch (error) {
+      throw explainRefusal(error, endpoint, performance.now() - startedAt)
+    }
   }
 
   private constructor(socket: Socket, run: ProbeRun) {
@@ -123,6 +131,22 @@ export class Connection {
   }
 }
 
+/**
+ * The runtime reports nearly every connect that fails as ECONNREFUSED, the want of a descriptor or
+ * of a free port included, which are no fault of the server. So the kernel is asked once more; what
+ * it refuses at once is the true reason. An answer that took long was no RST: ARP had none.
+ */
+function explainRefusal(error: unknown, endpoint: Endpoint, elapsedMs: number): unknown {
+  const code = error instanceof Error && "code" in error ? error.code : undefined
+  if (code !== "ECONNREFUSED") return error
+  const operation = `connect to ${formatEndpoint(endpoint)}`
+  if (elapsedMs > REFUSAL_MS_MAX) return new SystemError(operation, EHOSTUNREACH)
+  const fd = startConnect(encodeSockaddr(endpoint), undefined)
+  if (fd < 0) return new SystemError(operation, -fd)
+  closeFd(fd)
+  return error
+}
+
 function openSocket({ address, port }: Endpoint, tls: ConnectionTls | undefined): Socket {
   if (tls === undefined) return connectTcp({ host: address, port })
   return connectTls({
@@ -133,3 +157,6 @@ function openSocket({ address, port }: Endpoint, tls: ConnectionTls | undefined)
     ca: [...tls.ca],
   })
 }
+
+/** ARP and NDP give up after 3 s, a reset takes one round trip. */
+const REFUSAL_MS_MAX = 1000

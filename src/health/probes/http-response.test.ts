@@ -34,12 +34,14 @@ const CASES: [string, string, Outcome][] = [
   ["a body until close", "HTTP/1.0 503 Busy\r\n\r\ncome later", done(503, "come later")],
   [
     "chunks",
-    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n3;x=1\r\none\r\n00B \r\n and two !!\r\n0\r\nT: x\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n" +
+      "3;x=1\r\none\r\n00B \r\n and two !!\r\n0\r\nT: x\r\n\r\n",
     done(200, "one and two !!"),
   ],
   [
     "the final response behind interim ones",
-    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n" +
+      "HTTP/1.1 204 No Content\r\n\r\n",
     done(204, ""),
   ],
   ["a status line without reason", "HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n", done(404, "")],

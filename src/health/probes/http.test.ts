@@ -271,7 +271,8 @@ describe("TLS", () => {
       "another name",
       { caFile, host: "db.example" },
       refused(
-        "Hostname/IP does not match certificate's altnames: Host: db.example. is not in the cert's altnames: DNS:web.example, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1",
+        "Hostname/IP does not match certificate's altnames: Host: db.example. is not in the " +
+          "cert's altnames: DNS:web.example, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1",
       ),
     ],
     [

@@ -156,7 +156,7 @@ describe("server messages", () => {
     })
   })
 
-  test("parseError() reads an error without an SQL state when it comes before the handshake", () => {
+  test("parseError() needs no SQL state when the error comes before the handshake", () => {
     expect(parseError(hex("ff1004546f6f206d616e7920636f6e6e656374696f6e73"))).toEqual({
       code: 1040,
       message: "Too many connections",

@@ -161,7 +161,7 @@ describe("with a login", () => {
   ).toString("hex")
   const sha2Answer = "2000000392445e9d23cdff0afbad16221624ab616757f777a3a950bce1d28836e2f76e51"
 
-  test("receive() takes the fast path of caching_sha2_password when the server knows the user", () => {
+  test("receive() takes the fast path of caching_sha2_password when it is offered", () => {
     const session = new MysqlSession(CHECK)
     expect(converse(session, LOGIN.greeting, switchToSha2)).toEqual([LOGIN.response, sha2Answer])
     expect(converse(session, "020000040103", "0700000500000002000000")).toEqual([LOGIN.query])

@@ -228,8 +228,8 @@ const ANONYMOUS_USER = "causeway-check"
 const EMPTY = Buffer.alloc(0)
 /**
  * An answer that no plugin takes for a handshake gone wrong: just the size of client_ed25519's, not
- * empty as parsec's first should be, the wrong size for both SHA-2 plugins, and, beginning with NUL,
- * the empty password where passwords are sent as text.
+ * empty as parsec's first should be, the wrong size for both SHA-2 plugins, and, as it begins with
+ * NUL, the empty password where passwords are sent as text.
  */
 const NO_PROOF = Buffer.alloc(64)
 const FAST_AUTH_SUCCESS = 3

@@ -115,7 +115,8 @@ const SUBJECTS: Record<CheckType | "https", Subject> = {
     reasons: {
       healthy: "fine",
       refused:
-        "ENOENT: no such file or directory, posix_spawn '/nonexistent/program', starting the command",
+        "ENOENT: no such file or directory, posix_spawn '/nonexistent/program', " +
+        "starting the command",
       garbage: "exit code 3: gar\ufffdbage",
       closed: "ended by SIGKILL",
     },

@@ -64,7 +64,7 @@ async function attempt<Check extends CheckConfig>(
   }
 }
 
-/** The address to connect to, with the check's own port where it has one. Throws without an address. */
+/** Where to connect to: the check's own port where it has one. Throws without an address. */
 export function probedEndpoint({ address, check }: ProbeTarget): Endpoint {
   if (address === undefined) throw new Error(`A check of type ${check.type} needs an address`)
   return check.port === undefined ? address : { address: address.address, port: check.port }
