@@ -131,7 +131,8 @@ function decodeField<T>(
       : decode(value, context)
   }
   if (fallback === INVALID) {
-    context.report.error(node, `${table.title} needs the key ${key}`, `Add a line: ${key} = …`)
+    const message = `The key ${key} is missing in ${table.title}`
+    context.report.error(node, message, `Add a line: ${key} = …`)
   }
   return fallback
 }

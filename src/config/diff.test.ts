@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test"
 import type { Config } from "./config.ts"
 import { diffConfig, formatDiff, isEmptyDiff } from "./diff.ts"
-import { loadText } from "./load-text.ts"
+import { loadText } from "./fixtures/load-text.ts"
 
 function config(text: string): Config {
   const result = loadText(text)

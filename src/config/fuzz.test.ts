@@ -9,9 +9,9 @@ import { join } from "node:path"
 import fc from "fast-check"
 import { diagnosticJson, formatDiagnostic } from "./diagnostic.ts"
 import { diffConfig, isEmptyDiff } from "./diff.ts"
+import { loadText } from "./fixtures/load-text.ts"
 import { KNOWN_KEYS } from "./known-keys.ts"
 import type { LoadResult } from "./load.ts"
-import { loadText } from "./load-text.ts"
 import { formatPlan, planJson } from "./plan.ts"
 
 const FOLDER = join(import.meta.dir, "../../config")

@@ -1,8 +1,8 @@
 /** Files, includes and merging, and a whole document as a `Config`. */
 import { expect, test } from "bun:test"
 import type { Config } from "./config.ts"
+import { loadText, memoryFiles } from "./fixtures/load-text.ts"
 import { loadConfig, parseConfig } from "./load.ts"
-import { loadText, memoryFiles, problems } from "./load-text.ts"
 
 const POOL = '[[pool]]\nname = "web"\nservers = ["192.0.2.11:80"]\n'
 const STREAM = '[[stream]]\nname = "web"\nbind = [":80"]\npool = "web"\n'
@@ -72,58 +72,6 @@ test("loadConfig() reads included files in order, each once", () => {
 test("loadConfig() does not read the main file again when a pattern matches it", () => {
   const result = loadText(`include = ["*.toml"]\n${POOL}`)
   expect(result).toMatchObject({ ok: true, files: ["/etc/causeway/causeway.toml"] })
-})
-
-test.each([
-  [
-    'include = "a.toml"',
-    '1:11 error: include must be a list of files, not "a.toml" (Write ["a.toml"])',
-  ],
-  ["include = [1]", '1:12 error: include[0] must be text in quotes, not 1 (Write "1")'],
-  [
-    'include = ["a.toml"]',
-    "1:12 error: Cannot read the included file /etc/causeway/a.toml: no such file (ENOENT)",
-  ],
-  ['include = ["conf.d/*.toml"]', "1:12 warning: No file matches /etc/causeway/conf.d/*.toml"],
-])("loadConfig() judges %s", (text, problem) => {
-  expect(problems(text)).toEqual([problem])
-})
-
-test("loadConfig() reports errors of every file at their place", () => {
-  const text = 'include = ["a.toml", "b.toml"]\n[node]\nthreads = -1\n'
-  const a = `${STREAM}idle_timeout = 5\n`
-  expect(
-    problems(text, { "/etc/causeway/a.toml": a, "/etc/causeway/b.toml": "[[pool]\n" }),
-  ).toEqual([
-    "3:11 error: threads must be an integer from 0 to 256, not -1",
-    '/etc/causeway/a.toml:5:16 error: idle_timeout must be a duration from "10ms" to "24d", not 5 (Add a unit: "5s" or "5ms")',
-    "/etc/causeway/b.toml:1:8 error: The table header is not closed (Write [[name]])",
-  ])
-})
-
-test("loadConfig() refuses a table or key set in two files and names both", () => {
-  const text = 'include = ["a.toml"]\n[node]\nthreads = 1\n'
-  expect(problems(text, { "/etc/causeway/a.toml": '[node]\nname = "x"\n[vrrp]\n' })).toEqual([
-    "/etc/causeway/a.toml:1:1 error: node is set in /etc/causeway/a.toml and in /etc/causeway/causeway.toml (Keep one of them; the other is at /etc/causeway/causeway.toml:2)",
-    "/etc/causeway/a.toml:3:1 error: vrrp must be an array of tables, not a table (Write [[vrrp]], with two brackets)",
-  ])
-})
-
-test("loadConfig() refuses an include in an included file", () => {
-  const text = 'include = ["a.toml"]'
-  expect(problems(text, { "/etc/causeway/a.toml": 'include = ["b.toml"]' })).toEqual([
-    "/etc/causeway/a.toml:1:1 error: An included file cannot include others (Move it to the main file)",
-  ])
-})
-
-test("loadConfig() shows all errors of a file, of schema and rules alike", () => {
-  const text = `[[pool]]\nname = "web"\nbalance = "rr"\n${STREAM.replace('"web"\nbind', '"s"\nbind')}pool2 = 1\n`
-  expect(problems(text.replace('pool = "web"', 'pool = "wbe"'))).toEqual([
-    "1:1 warning: The pool has no servers: its connections will be refused",
-    '3:11 error: balance must be "round_robin", "least_conn", "source" or "first", not "rr"',
-    '7:8 error: There is no [[pool]] named "wbe" (Did you mean "web"?)',
-    '8:1 error: Unknown key "pool2" in [[stream]] (Did you mean "pool"?)',
-  ])
 })
 
 test("parseConfig() needs no files", () => {

@@ -1,6 +1,6 @@
 /** What `causeway check` prints for a good file. */
 import { expect, test } from "bun:test"
-import { loadText } from "./load-text.ts"
+import { loadText } from "./fixtures/load-text.ts"
 import { activeDownIntervalMs, formatPlan, planJson } from "./plan.ts"
 
 const TEXT = `
@@ -32,7 +32,10 @@ tls = true
 [[pool]]
 name = "db"
 balance = "least_conn"
-servers = ["192.0.2.11:3306", { address = "192.0.2.12:3306", name = "m2", backup = true, max_connections = 1 }]
+servers = [
+  "192.0.2.11:3306",
+  { address = "192.0.2.12:3306", name = "m2", backup = true, max_connections = 1 },
+]
 [pool.check]
 type = "mysql"
 user = "probe"

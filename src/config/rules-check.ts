@@ -9,7 +9,7 @@ export function checkNamedChecks(checks: readonly Decoded<NamedCheckConfig>[], c
     if (draft.check === undefined) continue
     const needsAddress = draft.check.type !== "command" && !node.entries.has("address")
     if (needsAddress) {
-      const message = `[[check]] of type "${draft.check.type}" needs the key address`
+      const message = `The key address is missing in [[check]] of type "${draft.check.type}"`
       context.report.error(node, message, 'Add address = "192.0.2.11:6443"')
     }
     checkCheck(

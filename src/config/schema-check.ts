@@ -164,7 +164,7 @@ function decodeType(
   const type = node.entries.get("type")
   if (type === undefined) {
     const hint = 'Add type = "tcp", "http", "mysql" or "command"'
-    context.report.error(node, `${title} needs the key type`, hint)
+    context.report.error(node, `The key type is missing in ${title}`, hint)
     return INVALID
   }
   if (rejectUnavailable(type, { table: name, key: "type" }, context)) return INVALID
