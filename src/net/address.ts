@@ -37,8 +37,22 @@ export function parseAddress(text: string): Address | undefined {
 }
 
 function parseIpv6(text: string): Address | undefined {
-  if (text.includes("%") || !ipaddr.IPv6.isValid(text)) return undefined
-  return ipaddr.IPv6.parse(text).toRFC5952String() as Address
+  const hexadecimal = text.includes(".") ? withoutDottedPart(text) : text
+  if (hexadecimal === undefined || hexadecimal.includes("%")) return undefined
+  if (!ipaddr.IPv6.isValid(hexadecimal)) return undefined
+  return ipaddr.IPv6.parse(hexadecimal).toRFC5952String() as Address
+}
+
+/**
+ * `::ffff:192.0.2.1` → `::ffff:c000:201` (RFC 4291 §2.2.3). Done here, because the library takes
+ * leading zeros in it and reads `::192.0.2.1` as if it were the mapped address.
+ */
+function withoutDottedPart(text: string): string | undefined {
+  const start = text.lastIndexOf(":") + 1
+  const dotted = parseAddress(text.slice(start))
+  if (dotted === undefined) return undefined
+  const [a = 0, b = 0, c = 0, d = 0] = addressBytes(dotted)
+  return `${text.slice(0, start)}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`
 }
 
 export function familyOf(address: Address): Family {
