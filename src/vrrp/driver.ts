@@ -160,10 +160,13 @@ export class RouterDriver {
     const previous = this.#config
     this.#config = config
     this.#addresses.reconfigure(config)
-    this.#announcer.reconfigure(config.announce)
+    this.#journal.forgetStrangers()
     this.#run(now, () => {
       const isHeld = this.#handover.state.name === "held"
-      if (isHeld && !holdsAlike(previous, config)) this.#attempt(() => this.#hold(now))
+      if (!holdsAlike(previous, config)) {
+        this.#announcer.reconfigure(config.announce)
+        if (isHeld) this.#attempt(() => this.#hold(now))
+      }
       this.#input({ type: "reconfigure", config: machineConfig(config) }, now)
       this.#track(now)
     })
@@ -262,7 +265,7 @@ export class RouterDriver {
         this.#journal.transition(action)
         return this.#report(now)
       case "warning":
-        return this.#journal.warn(action.message)
+        return this.#journal.warn(action.message, now)
       case "ignored":
         return this.#journal.ignored(action.reason)
     }
@@ -372,7 +375,7 @@ export class RouterDriver {
       addresses: heldPrefixes(config),
       reason: machine.reason,
       peers: peers.map((peer) => peerSnapshot(peer, now)),
-      ...this.#journal.snapshot(idleWeights === undefined ? [] : [idleWeights]),
+      ...this.#journal.snapshot(idleWeights === undefined ? [] : [idleWeights], now),
     }
   }
 }

@@ -208,7 +208,9 @@ class VrrpThread implements DriverHost {
   }
 
   #followInterfaces(): void {
-    for (const event of this.#monitor.read()) this.interfaces.apply(event)
+    let isNews = false
+    for (const event of this.#monitor.read()) isNews = this.interfaces.apply(event) || isNews
+    if (!isNews) return
     for (const router of this.#all()) router.interfacesChanged(this.#now)
   }
 

@@ -21,7 +21,10 @@ export class InterfaceTable {
   readonly #links = new Map<number, Link>()
   readonly #addresses = new Map<string, InterfaceAddress>()
 
-  /** Addresses with `addressMark` are virtual: adverts never come from one. */
+  /**
+   * Addresses with `addressMark` are our own virtual ones: adverts never come from one, and the
+   * renewals of their leases, twice a second each, are no news.
+   */
   constructor(rtnetlink: Rtnetlink, addressMark: number) {
     this.#rtnetlink = rtnetlink
     this.#addressMark = addressMark
@@ -33,19 +36,18 @@ export class InterfaceTable {
     this.#addresses.clear()
     for (const link of this.#rtnetlink.links()) this.#links.set(link.index, link)
     for (const address of this.#rtnetlink.addresses({ family: 4 }))
-      this.#addresses.set(keyOf(address), address)
+      if (address.protocol !== this.#addressMark) this.#addresses.set(keyOf(address), address)
   }
 
-  /** Open the monitor before the first `reload`, so that nothing falls between. */
-  apply(event: RtnetlinkEvent): void {
-    if (event.type === "overrun" || event.type === "malformed") return this.reload()
-    if (event.type === "link") {
-      if (event.change === "set") this.#links.set(event.link.index, event.link)
-      else this.#links.delete(event.link.index)
-      return
-    }
-    if (event.change === "set") this.#addresses.set(keyOf(event.address), event.address)
-    else this.#addresses.delete(keyOf(event.address))
+  /**
+   * Open the monitor before the first `reload`, so that nothing falls between. Returns whether the
+   * event may matter to anybody.
+   */
+  apply(event: RtnetlinkEvent): boolean {
+    if (event.type === "overrun" || event.type === "malformed") this.reload()
+    else if (event.type === "link") this.#applyLink(event.change, event.link)
+    else return this.#applyAddress(event.change, event.address)
+    return true
   }
 
   /** RFC 9568 §6.1: what a virtual router on this interface stands on. */
@@ -54,11 +56,8 @@ export class InterfaceTable {
     if (link === undefined) return { ok: false, reason: `interface ${name} does not exist` }
     if (!link.up) return { ok: false, reason: `interface ${name} is down` }
     if (!link.running) return { ok: false, reason: `interface ${name} has no carrier` }
-    const address = primaryAddress([...this.#addresses.values()], {
-      ifindex: link.index,
-      family: 4,
-      exclude: ({ protocol }) => protocol === this.#addressMark,
-    })
+    const query = { ifindex: link.index, family: 4 } as const
+    const address = primaryAddress([...this.#addresses.values()], query)
     if (address === undefined) return { ok: false, reason: `interface ${name} has no IPv4 address` }
     return { ok: true, link, address }
   }
@@ -76,6 +75,18 @@ export class InterfaceTable {
   isOwnMac(mac: Mac): boolean {
     for (const link of this.#links.values()) if (link.mac === mac) return true
     return false
+  }
+
+  #applyLink(change: "set" | "removed", link: Link): void {
+    if (change === "set") this.#links.set(link.index, link)
+    else this.#links.delete(link.index)
+  }
+
+  #applyAddress(change: "set" | "removed", address: InterfaceAddress): boolean {
+    if (address.protocol === this.#addressMark) return false
+    if (change === "set") this.#addresses.set(keyOf(address), address)
+    else this.#addresses.delete(keyOf(address))
+    return true
   }
 
   #named(name: string): Link | undefined {

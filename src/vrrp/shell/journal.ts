@@ -35,7 +35,7 @@ export class Journal {
   readonly #complaints = new Map<string, Instant>()
   /** Peers whose last advert listed other addresses than ours. */
   readonly #strangers = new Set<Address>()
-  #warning: string | undefined
+  #warning: { readonly message: string; readonly at: Instant } | undefined
 
   constructor(router: string, post: (message: FromVrrpThread) => void) {
     this.#router = router
@@ -54,9 +54,9 @@ export class Journal {
     this.log("info", "State changed", { from, to, reason })
   }
 
-  /** Stays in the snapshot until the next transition. */
-  warn(message: string): void {
-    this.#warning = message
+  /** Stays in the snapshot until the next transition, or for `WARNING_MEMORY_MS`. */
+  warn(message: string, now: Instant): void {
+    this.#warning = { message, at: now }
     this.log("warn", message)
   }
 
@@ -70,6 +70,11 @@ export class Journal {
       this.#strangers.add(source)
       this.log("warn", "A peer advertises other addresses than ours", { peer: source })
     }
+  }
+
+  /** Our own list has changed: judge the peers' anew. */
+  forgetStrangers(): void {
+    this.#strangers.clear()
   }
 
   /** Counts an advert that was understood and changed nothing. */
@@ -98,10 +103,10 @@ export class Journal {
     this.reportAt = after(now, REPORT_SPACING_MS)
   }
 
-  snapshot(warnings: readonly string[]) {
+  snapshot(warnings: readonly string[], now: Instant) {
     return {
       sinceEpochMs: this.#sinceEpochMs,
-      warnings: [...warnings, ...this.#warnings()],
+      warnings: [...warnings, ...this.#warnings(now)],
       transitions: this.#transitions,
       advertsSent: this.#advertsSent,
       advertsReceived: this.#advertsReceived,
@@ -110,9 +115,10 @@ export class Journal {
     }
   }
 
-  #warnings(): string[] {
+  #warnings(now: Instant): string[] {
+    const { message, at } = this.#warning ?? { message: "", at: instant(0) }
     return [
-      ...(this.#warning === undefined ? [] : [this.#warning]),
+      ...(message !== "" && now - at < WARNING_MEMORY_MS ? [message] : []),
       ...this.obstacles,
       ...this.conflicts.map(({ address, mac }) => `${address} is also used by ${mac}`),
       ...[...this.#strangers].map((peer) => `${peer} advertises other addresses than ours`),
@@ -128,6 +134,7 @@ export class Journal {
 }
 
 const STRANGERS_MAX = 16
+const WARNING_MEMORY_MS = 5 * 60_000
 
 export function peerSnapshot(peer: Peer, now: Instant): PeerSnapshot {
   const { address, priority, heardAt } = peer
