@@ -93,19 +93,25 @@ export class ServerBoard {
   ): boolean {
     if (limits.maxFails === 0 || this.isEjected(slot, now)) return false
     const wasEjected = this.#read(slot, EJECTED_UNTIL_CELL) > 0
-    const isFresh = now - this.#read(slot, FAILS_SINCE_CELL) > limits.failTimeoutMs
-    const fails = (isFresh ? 0 : this.#read(slot, FAILS_CELL)) + 1
-    if (isFresh) this.#write(slot, FAILS_SINCE_CELL, now)
+    const known = this.#read(slot, FAILS_CELL)
+    const isFirst = known === 0 || now - this.#read(slot, FAILS_SINCE_CELL) > limits.failTimeoutMs
+    const fails = isFirst ? 1 : known + 1
+    if (isFirst) this.#write(slot, FAILS_SINCE_CELL, now)
     this.#write(slot, FAILS_CELL, fails)
     if (fails < limits.maxFails && !wasEjected) return false
     this.#write(slot, EJECTED_UNTIL_CELL, now + limits.failTimeoutMs)
     return true
   }
 
-  recordSuccess(slot: number): void {
-    // Written only when there is something to forget: the row stays in every core's cache.
-    if (this.#read(slot, FAILS_CELL) !== 0) this.#write(slot, FAILS_CELL, 0)
-    if (this.#read(slot, EJECTED_UNTIL_CELL) !== 0) this.#write(slot, EJECTED_UNTIL_CELL, 0)
+  /**
+   * A connect succeeded: a server whose ejection is over has passed its trial. Any other success
+   * says nothing: of a server that fails every second connect, one is always under way.
+   */
+  recordSuccess(slot: number, now: Instant): void {
+    const ejectedUntil = this.#read(slot, EJECTED_UNTIL_CELL)
+    if (ejectedUntil === 0 || ejectedUntil > now) return
+    this.#write(slot, FAILS_CELL, 0)
+    this.#write(slot, EJECTED_UNTIL_CELL, 0)
   }
 
   /** Makes the row that of a server nothing is known of. */

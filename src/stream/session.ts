@@ -135,12 +135,20 @@ export class Session extends TimerEntry implements Handler {
   onTimer(now: Instant): void {
     if (this.#upward === undefined) return this.#connectFailed("ETIMEDOUT")
     const idleAt = after(this.#lastActivity, this.#settings.idleTimeoutMs)
-    if (now >= idleAt) return this.#close("idle_timeout", "finish")
+    if (now >= idleAt) return this.#close("idle_timeout", this.#isStalled ? "reset" : "finish")
     if (!this.#isKeptAlive) {
       enableKeepAlive(this.#server)
       this.#isKeptAlive = true
     }
     this.#context.reactor.timers.arm(this, idleAt)
+  }
+
+  /**
+   * Whether a side does not take what it was sent. After a FIN the kernel would keep that, megabytes
+   * of it, and go on trying for minutes.
+   */
+  get #isStalled(): boolean {
+    return this.#upward?.isBlocked === true || this.#downward?.isBlocked === true
   }
 
   /** Ends it from outside, with RST on both sides so that both learn at once. */
@@ -170,7 +178,7 @@ export class Session extends TimerEntry implements Handler {
     const { reactor, board, serverCounters, pipes } = this.#context
     const slot = this.serverSlot
     this.#connectMs = reactor.now - this.#startedAt
-    board.recordSuccess(slot)
+    board.recordSuccess(slot, reactor.now)
     serverCounters.add(slot, "connectMsTotal", this.#connectMs)
     const upward = new Flow(this.#client, this.#server, { noDelay: "after-first-write", pipes })
     const downward = new Flow(this.#server, this.#client, { noDelay: "inherited", pipes })
