@@ -1,0 +1,83 @@
+/**
+ * `causeway check`: what is wrong with the configuration, or what it will do.
+ *
+ * The plan goes to standard output; what to look at goes to standard error, in the form of a
+ * compiler's messages. Exit code 1 is for errors alone: a warning must not stop a deployment.
+ */
+import type { Status } from "../admin/backend.ts"
+import { type Diagnostic, diagnosticJson, formatDiagnostics } from "../config/diagnostic.ts"
+import { type LoadResult, loadConfig } from "../config/load.ts"
+import { formatPlan, planJson } from "../config/plan.ts"
+import { SystemError } from "../linux/errno.ts"
+import { AdminClient } from "./admin-client.ts"
+import { CommandFailure, type CommandInput } from "./command.ts"
+import { type Finding, hostFindings } from "./host-findings.ts"
+import { viewHost } from "./host-view.ts"
+import { printError, printLine } from "./output.ts"
+
+export async function check(input: CommandInput): Promise<number> {
+  const loaded = loadConfig(input.configPath)
+  if (!loaded.ok) {
+    if (input.json) printJson({ ok: false, diagnostics: loaded.diagnostics.map(diagnosticJson) })
+    else printError(`${formatDiagnostics(loaded.diagnostics)}\n\n${verdict(loaded.diagnostics)}`)
+    return 1
+  }
+  const findings = await findingsOf(loaded, input)
+  if (input.json) printJson(resultJson(loaded, findings))
+  else printResult(loaded, findings, input)
+  return 0
+}
+
+type Loaded = Extract<LoadResult, { readonly ok: true }>
+
+async function findingsOf({ config }: Loaded, input: CommandInput): Promise<Finding[]> {
+  const status = await runningStatus(input)
+  try {
+    return hostFindings(config, viewHost(status))
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error
+    return [{ severity: "note", message: `this host was not looked at: ${error.message}` }]
+  }
+}
+
+/** Undefined: no edge runs here, or we may not ask it. */
+async function runningStatus(input: CommandInput): Promise<Status | undefined> {
+  try {
+    return await new AdminClient(input).status()
+  } catch (error) {
+    if (error instanceof CommandFailure) return undefined
+    throw error
+  }
+}
+
+function printResult(loaded: Loaded, findings: readonly Finding[], input: CommandInput): void {
+  if (loaded.warnings.length > 0) printError(`${formatDiagnostics(loaded.warnings)}\n`)
+  for (const { severity, message } of findings) printError(`${severity}: ${message}`)
+  if (findings.length > 0) printError("")
+  for (const line of formatPlan(loaded.config)) printLine(line)
+  const warnings = findings.filter(({ severity }) => severity === "warning")
+  const count = loaded.warnings.length + warnings.length
+  printLine(`\n${input.configPath}: no errors${count === 0 ? "" : `, ${plural(count, "warning")}`}`)
+}
+
+function resultJson({ config, warnings, files }: Loaded, findings: readonly Finding[]) {
+  return {
+    ok: true,
+    files,
+    diagnostics: warnings.map(diagnosticJson),
+    host: findings,
+    plan: planJson(config),
+  }
+}
+
+function printJson(value: unknown): void {
+  printLine(JSON.stringify(value, undefined, 2))
+}
+
+function verdict(diagnostics: readonly Diagnostic[]): string {
+  return plural(diagnostics.filter(({ severity }) => severity === "error").length, "error")
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`
+}

@@ -1,0 +1,36 @@
+/** What `causeway install` puts where; all of it is inside the executable. */
+import sysctl from "../../config/60-causeway.conf" with { type: "text" }
+import instanceService from "../../config/causeway@.service" with { type: "text" }
+import modules from "../../config/causeway.modules" with { type: "text" }
+import service from "../../config/causeway.service" with { type: "text" }
+import sysusers from "../../config/causeway.sysusers" with { type: "text" }
+import example from "../../config/causeway.toml" with { type: "text" }
+import reference from "../../config/reference.toml" with { type: "text" }
+
+export interface InstallFile {
+  /** Absolute, below the root. */
+  readonly path: string
+  readonly text: string
+  readonly mode: number
+  /** The user's own once it exists: never written again. */
+  readonly isUsers: boolean
+}
+
+export const INSTALL_FILES: readonly InstallFile[] = [
+  ours("/etc/systemd/system/causeway.service", service),
+  ours("/etc/systemd/system/causeway@.service", instanceService),
+  ours("/etc/sysctl.d/60-causeway.conf", sysctl),
+  ours("/etc/modules-load.d/causeway.conf", modules),
+  ours("/etc/sysusers.d/causeway.conf", sysusers),
+  ours("/etc/causeway/reference.toml", reference),
+  // It may come to hold passwords.
+  { path: "/etc/causeway/causeway.toml", text: example, mode: 0o640, isUsers: true },
+]
+
+export const INSTALL_FOLDERS: readonly string[] = ["/etc/causeway/conf.d"]
+
+export const INSTALLED_PROGRAM = "/usr/local/bin/causeway"
+
+function ours(path: string, text: string): InstallFile {
+  return { path, text, mode: 0o644, isUsers: false }
+}
