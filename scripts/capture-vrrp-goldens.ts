@@ -123,6 +123,7 @@ try {
   const frames = new Map<string, string>()
   for (const each of CASES) frames.set(each.name, await capture(each))
   writeFileSync(FIXTURE, fixture(frames))
+  run(join(import.meta.dir, "../node_modules/.bin/biome"), "format", "--write", FIXTURE)
 } finally {
   for (const name of [sender, listener]) Bun.spawnSync(["ip", "netns", "delete", name])
   rmSync(directory, { recursive: true })

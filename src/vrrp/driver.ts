@@ -4,8 +4,8 @@
  *
  *     VirtualRouter   who is Active       (virtual-router.ts)
  *     Handover        taking and leaving  (handover.ts)
- *     AddressHolder   addresses, leases   (kernel/address-holder.ts)
- *     Announcer       gratuitous ARP      (kernel/announcer.ts)
+ *     AddressHolder   addresses, leases   (shell/address-holder.ts)
+ *     Announcer       gratuitous ARP      (shell/announcer.ts)
  *
  * What the kernel refuses (no capability, no tun driver) is a fault like any other: the router
  * gives up with the reason, and tries again every `RETRY_MS`.
@@ -102,7 +102,7 @@ export class RouterDriver {
       this.#machine.deadline(),
       this.#handover.deadline(),
       this.#addresses.deadline(),
-      this.#announcer.deadline(),
+      this.#link === undefined ? undefined : this.#announcer.deadline(),
       this.#failure?.retryAt,
       this.#journal.reportAt,
     ].reduce(earlier)

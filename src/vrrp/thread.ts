@@ -215,7 +215,7 @@ class VrrpThread implements DriverHost {
   }
 
   #hearVrrp(link: VrrpLink): void {
-    for (const packet of guarded(link.receiveVrrp())) {
+    for (const packet of this.#guarded(link.receiveVrrp())) {
       const virtualRouterId = peekVirtualRouterId(packet.bytes)
       const routers = [...this.#all()].filter((router) => router.link === link)
       const addressed = routers.filter(({ config }) => config.virtualRouterId === virtualRouterId)
@@ -226,8 +226,18 @@ class VrrpThread implements DriverHost {
   }
 
   #hearArp(link: VrrpLink): void {
-    for (const arp of guarded(link.receiveArp()))
+    for (const arp of this.#guarded(link.receiveArp()))
       for (const router of this.#all()) if (router.link === link) router.hearArp(arp, this.#now)
+  }
+
+  /** A socket whose interface has just gone fails to receive; the interface table tells more. */
+  *#guarded<Item>(items: Generator<Item>): Generator<Item> {
+    try {
+      yield* items
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error
+      this.#log("warn", error.message, {})
+    }
   }
 
   #watch(fd: number, onReadable: () => void): void {
@@ -242,14 +252,5 @@ class VrrpThread implements DriverHost {
 
   #log(level: "info" | "warn", message: string, fields: Record<string, string>): void {
     this.post({ type: "log", level, component: "vrrp", message, fields })
-  }
-}
-
-/** A socket whose interface has just gone fails to receive; the interface table tells the rest. */
-function* guarded<Item>(items: Generator<Item>): Generator<Item> {
-  try {
-    yield* items
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error
   }
 }

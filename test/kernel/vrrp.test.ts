@@ -124,6 +124,27 @@ describe("an active router", () => {
     expect(await answers()).toBe(false)
   })
 
+  test("the address owner keeps its own address when it stops", async () => {
+    const router = await startRouter(a, [
+      routerConfig({ ...FAST, priority: 255, addresses: prefixes("192.0.2.1") }),
+    ])
+    await router.reaches("active", { timeoutMs: 300 })
+    expect(await a.addresses("cw-edge")).toEqual(["192.0.2.1/32"])
+    await router.process.stop()
+    expect(await a.addresses("eth0")).toContain("192.0.2.1/24")
+    expect((await client.run(["ping", "-c", "1", "-W", "1", "192.0.2.1"])).exitCode).toBe(0)
+  })
+
+  test("finds another device name when a second process has a router of that name", async () => {
+    const router = await startRouter(a, [routerConfig(FAST)])
+    await router.reaches("active")
+    const addresses = prefixes("192.0.2.41")
+    const other = await startRouter(a, [routerConfig({ ...FAST, virtualRouterId: 52, addresses })])
+    await other.reaches("active")
+    expect(await a.addresses("cw-edge0")).toEqual(["192.0.2.41/32"])
+    expect(await a.addresses("cw-edge")).toEqual(["192.0.2.40/32"])
+  })
+
   test("puts back an address that somebody removed", async () => {
     const router = await startRouter(a, [routerConfig(FAST)])
     await router.reaches("active")
