@@ -98,7 +98,7 @@ export function rejectUnknownKeys(
     if (unavailable(table.name, key) === undefined) {
       context.report.errorAtKey(
         value,
-        `Unknown key ${JSON.stringify(key)} in ${table.title}`,
+        `Unknown key ${quote(key)} in ${table.title}`,
         context.adviseKey(key, table),
       )
     } else rejectUnavailable(value, { table: table.name, key }, context)
@@ -230,7 +230,7 @@ export function mismatch(
 export function describe(node: TomlNode): string {
   switch (node.type) {
     case "string":
-      return JSON.stringify(node.value)
+      return quote(node.value)
     case "integer":
     case "float":
     case "boolean":
@@ -243,3 +243,11 @@ export function describe(node: TomlNode): string {
       return "a table"
   }
 }
+
+function quote(text: string): string {
+  const isLong = text.length > QUOTED_LENGTH_MAX
+  return JSON.stringify(isLong ? `${text.slice(0, QUOTED_LENGTH_MAX)}…` : text)
+}
+
+/** A message is a sentence; the whole value is in the source line. */
+const QUOTED_LENGTH_MAX = 80

@@ -16,6 +16,7 @@ export function checkVrrp(routers: readonly Router[], context: Context): void {
     checkPreemption(router, context)
     checkTrack(router, context)
     checkAddresses(router, context)
+    checkSyncGroup(router, context)
     const { notify } = router.draft
     if (notify) checkProgram(locate(router.node, "notify"), notify, context)
   }
@@ -88,6 +89,12 @@ function checkWeight(
       "Leave weight out (fault): a backup that does not preempt ignores a lower priority",
     )
   }
+}
+
+/** Its value is kept in the configuration, but no virtual router looks at another's state. */
+function checkSyncGroup({ node, draft }: Router, { report }: Context): void {
+  if (!draft.syncGroup) return
+  report.warning(locate(node, "sync_group"), "sync_group has no effect in this version yet")
 }
 
 function checkAddresses({ node, draft }: Router, context: Context): void {
