@@ -237,3 +237,13 @@ export function isEndpointTaken(endpoint: Endpoint): boolean {
     throw error
   }
 }
+
+/** Like `receive`, to a place within the buffer. */
+export function receiveAt(
+  fd: number,
+  into: NativeBytes,
+  { offset, length }: { readonly offset: number; readonly length: number },
+): number {
+  const result = libc.recv(fd, into.at(offset), length, 0)
+  return result >= 0 ? result : -lastErrno()
+}

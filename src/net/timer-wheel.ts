@@ -68,6 +68,11 @@ export class TimerWheel {
     this.#armed--
   }
 
+  /** When an armed entry fires, to the tick. */
+  deadlineOf(entry: TimerEntry): Instant {
+    return (entry.wheelTick * this.#tickMs) as Instant
+  }
+
   /** Fires what is due. Handlers may arm and cancel any entry, themselves included. */
   advance(now: Instant): void {
     const target = Math.floor(now / this.#tickMs)

@@ -1,0 +1,170 @@
+/**
+ * The typed form of `[[http]]`: listeners, routes and what a route does. See `config.ts` for the
+ * conventions.
+ */
+import type { Endpoint, Prefix } from "../net/address.ts"
+
+export interface HttpConfig {
+  readonly name: string
+  readonly bind: readonly HttpBindConfig[]
+  /** Undefined: no bind has `tls = true`. */
+  readonly tls: TlsConfig | undefined
+  readonly routes: readonly RouteConfig[]
+  /** Networks whose X-Forwarded-*, Forwarded and X-Request-ID fields are believed. */
+  readonly trustedProxies: readonly Prefix[]
+  /** Networks that must send the PROXY protocol; empty: nobody does. */
+  readonly acceptProxyProtocol: readonly Prefix[]
+  readonly allow: readonly Prefix[]
+  readonly deny: readonly Prefix[]
+  readonly maxConnections: number
+  readonly limits: HttpLimits
+  readonly timeouts: HttpTimeouts
+}
+
+export interface HttpBindConfig {
+  readonly endpoint: Endpoint
+  readonly tls: boolean
+}
+
+export interface HttpLimits {
+  /** Request or response line and fields together, bytes. */
+  readonly headBytesMax: number
+  readonly fieldsMax: number
+}
+
+export interface HttpTimeouts {
+  /** From the first byte of a request to the end of its head. */
+  readonly headMs: number
+  /** Between two reads of a request body. */
+  readonly bodyMs: number
+  /** Keep-alive connection without a request. */
+  readonly idleMs: number
+  /** From the request's end to the first byte of the response. */
+  readonly firstByteMs: number
+  /** Between two reads of a response body. */
+  readonly betweenBytesMs: number
+  /** Upgraded connection on which nothing moves. */
+  readonly tunnelMs: number
+  readonly handshakeMs: number
+}
+
+export interface TlsConfig {
+  readonly certificates: readonly { readonly cert: string; readonly key: string }[]
+  readonly minVersion: "1.2" | "1.3"
+  /** Plain binds answer 308 to https. */
+  readonly redirect: boolean
+  readonly clientCertificates: "off" | "optional" | "required"
+  /** PEM bundle client certificates are verified with; empty with "off". */
+  readonly clientCaFile: string
+  /** 80 bytes of key material that both edges of a pair share; empty: random per process. */
+  readonly sessionTicketKeyFile: string
+}
+
+export type PathMatch = "prefix" | "exact" | "regex"
+
+export interface RouteConfig {
+  /** Exact lower-case name, "*.example.com", or empty: any. */
+  readonly host: string
+  readonly path: string
+  readonly match: PathMatch
+  /** Empty: any. */
+  readonly methods: readonly string[]
+  readonly headers: readonly FieldCondition[]
+  readonly query: readonly FieldCondition[]
+  readonly action: RouteAction
+  /** Replaces the matched prefix, or the whole path of an exact match; undefined: unchanged. */
+  readonly rewrite: string | undefined
+  readonly setHeaders: Readonly<Record<string, string>>
+  readonly addHeaders: Readonly<Record<string, string>>
+  readonly removeHeaders: readonly string[]
+  readonly setResponseHeaders: Readonly<Record<string, string>>
+  readonly addResponseHeaders: Readonly<Record<string, string>>
+  readonly removeResponseHeaders: readonly string[]
+  /** Overrides `timeouts.firstByteMs`; undefined: does not. */
+  readonly timeoutMs: number | undefined
+  readonly retry: RetryConfig
+  readonly sticky: StickyConfig | undefined
+  /** Pool that gets a copy of each request; empty: none. */
+  readonly mirror: string
+  readonly rateLimit: RateLimitConfig | undefined
+  readonly basicAuth: BasicAuthConfig | undefined
+  readonly forwardAuth: ForwardAuthConfig | undefined
+  readonly cors: CorsConfig | undefined
+  readonly allow: readonly Prefix[]
+  readonly deny: readonly Prefix[]
+  /** Bytes; 0 = unlimited. */
+  readonly maxBodyBytes: number
+}
+
+/** A header or query parameter must be present, or have exactly `value`. */
+export interface FieldCondition {
+  readonly name: string
+  readonly value: string | undefined
+}
+
+export type RouteAction =
+  | { readonly type: "pool"; readonly pool: string }
+  /** Weighted; a condition sends a request to its pool whatever the weights say (canary). */
+  | { readonly type: "split"; readonly targets: readonly SplitTarget[] }
+  | { readonly type: "redirect"; readonly redirect: RedirectConfig }
+  | { readonly type: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
+
+export interface SplitTarget {
+  readonly pool: string
+  readonly weight: number
+  readonly header: FieldCondition | undefined
+  readonly cookie: FieldCondition | undefined
+}
+
+/** Parts left undefined stay as they were asked for. */
+export interface RedirectConfig {
+  readonly scheme: "http" | "https" | undefined
+  readonly host: string | undefined
+  readonly port: number | undefined
+  readonly path: string | undefined
+  readonly status: 301 | 302 | 303 | 307 | 308
+}
+
+export interface RetryConfig {
+  /** Response status codes after which an idempotent request is tried on another server. */
+  readonly statuses: readonly number[]
+  readonly attempts: number
+}
+
+export interface StickyConfig {
+  readonly cookie: string
+  readonly path: string
+  readonly secure: boolean
+  readonly httpOnly: boolean
+  readonly sameSite: "strict" | "lax" | "none"
+}
+
+export interface RateLimitConfig {
+  readonly requests: number
+  readonly perMs: number
+  readonly burst: number
+  /** Header whose value is counted; empty: the client's address. */
+  readonly header: string
+}
+
+export interface BasicAuthConfig {
+  readonly realm: string
+  /** File of `user:hash` lines, bcrypt or argon2. */
+  readonly usersFile: string
+}
+
+export interface ForwardAuthConfig {
+  readonly pool: string
+  readonly path: string
+  /** Response fields of the auth server that are copied to the request. */
+  readonly copyHeaders: readonly string[]
+}
+
+export interface CorsConfig {
+  readonly allowOrigins: readonly string[]
+  readonly allowMethods: readonly string[]
+  readonly allowHeaders: readonly string[]
+  readonly exposeHeaders: readonly string[]
+  readonly allowCredentials: boolean
+  readonly maxAgeMs: number
+}

@@ -1,0 +1,336 @@
+/**
+ * A client's connection: reads requests one after another, hands each to an exchange, answers by
+ * itself what needs no server, and keeps the clock on the client.
+ *
+ * Requests that arrive while another is being answered (pipelining) wait, in the socket or in
+ * `#held`, and are read when it is done: answers keep their order without a queue.
+ */
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
+import { EAGAIN } from "../linux/errno.ts"
+import type { Handler } from "../linux/reactor.ts"
+import { localEndpoint } from "../linux/tcp.ts"
+import type { Address } from "../net/address.ts"
+import { after, type Instant } from "../net/time.ts"
+import { TimerEntry } from "../net/timer-wheel.ts"
+import {
+  type HttpContext,
+  type HttpSettings,
+  inbound,
+  inboundBuffer,
+  outbound,
+  outboundBuffer,
+  HEAD_ROOM_BYTES,
+  READ_BYTES,
+} from "./context.ts"
+import { countRequest, type HttpEndReason } from "./counters.ts"
+import { Exchange } from "./exchange.ts"
+import { RequestHead } from "./head.ts"
+import { connectionOptions } from "./hop-by-hop.ts"
+import { Outlet } from "./outlet.ts"
+import { HeadWriter } from "./parts.ts"
+import type { RespondDecision } from "./route.ts"
+import { errorResponse, statusOfHeadError } from "./status.ts"
+import type { Transport } from "./transport.ts"
+import { READ_EVENTS, WRITE_EVENTS } from "./upstream-connections.ts"
+
+/** How long a client may still send what nobody reads, so that the last answer reaches it. */
+const LINGER_MS = 2_000
+const LINGER_BYTES_MAX = 1024 * 1024
+
+type Phase = "request" | "exchange" | "lingering"
+
+/** One per thread: a head lives only while its event is handled. */
+const head = new RequestHead()
+const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
+
+export class ClientConnection extends TimerEntry implements Handler {
+  readonly context: HttpContext
+  readonly settings: HttpSettings
+  readonly transport: Transport
+  readonly outlet: Outlet
+  readonly address: Address
+  isReadable = false
+  /** The client has sent FIN: it wants nothing more, or only what it asked for already. */
+  isHungUp = false
+  #phase: Phase = "request"
+  #exchange: Exchange | undefined = undefined
+  /** Bytes read and not used yet: an unfinished head, or the next request. */
+  #held: Buffer | undefined = undefined
+  #deadline: Instant
+  #isArmedForWriting = false
+  #closesAfterFlush = false
+  #lingeredBytes = 0
+  #isClosed = false
+
+  constructor(
+    context: HttpContext,
+    settings: HttpSettings,
+    client: { readonly transport: Transport; readonly address: Address },
+  ) {
+    super()
+    this.context = context
+    this.settings = settings
+    this.transport = client.transport
+    this.outlet = new Outlet(client.transport)
+    this.address = client.address
+    const { reactor } = context
+    this.#deadline = after(reactor.now, settings.timeouts.headMs)
+    reactor.timers.arm(this, this.#deadline)
+    reactor.add(this.transport.fd, READ_EVENTS, this)
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** The address the client connected to. */
+  localAddress(): Address | undefined {
+    return localEndpoint(this.transport.fd)?.address
+  }
+
+  handle(_fd: number, events: number): void {
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.isReadable = true
+    if ((events & (EPOLLRDHUP | EPOLLHUP)) !== 0) this.isHungUp = true
+    if ((events & EPOLLERR) !== 0) return this.abort("client_aborted")
+    if ((events & EPOLLOUT) !== 0 && !this.#drain()) return
+    this.#advance()
+  }
+
+  fail(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.context.log("error", "Request ended by a fault", {
+      listener: this.settings.name,
+      error: text,
+    })
+    this.abort("internal_error")
+  }
+
+  onTimer(now: Instant): void {
+    if (now < this.#deadline) return this.context.reactor.timers.arm(this, this.#deadline)
+    if (this.#exchange !== undefined) return this.#exchange.timedOut()
+    if (this.#phase === "request" && this.#held !== undefined) return this.refuse(408, "client_timeout")
+    this.close("finish")
+  }
+
+  /** Sets when `onTimer` acts; moving it later costs nothing. */
+  expectWithin(delayMs: number): void {
+    const { reactor } = this.context
+    this.#deadline = after(reactor.now, delayMs)
+    // The wheel keeps an earlier tick; only a deadline before it has to be told.
+    if (this.wheelSlot < 0 || this.#deadline < this.#armedUntil()) {
+      reactor.timers.arm(this, this.#deadline)
+    }
+  }
+
+  /** Reads; a negated errno or 0 as the transport has it. */
+  read(offset: number, length: number): number {
+    const count = this.transport.read(inbound, offset, length)
+    if (count <= 0) this.isReadable = false
+    else if (count < length && this.transport.isDrainedByShortRead && !this.isHungUp) {
+      this.isReadable = false
+    }
+    return count
+  }
+
+  /** Writes; false when the connection is broken. */
+  write(from: typeof outbound, start: number, end: number): boolean {
+    const isAlive = this.outlet.write(from, start, end)
+    this.armForWriting(this.outlet.isBlocked)
+    return isAlive
+  }
+
+  armForWriting(wanted: boolean): void {
+    if (wanted === this.#isArmedForWriting) return
+    this.#isArmedForWriting = wanted
+    this.context.reactor.modify(this.transport.fd, wanted ? WRITE_EVENTS : READ_EVENTS)
+  }
+
+  /** Keeps bytes of `inbound` for the next request. */
+  hold(start: number, end: number): void {
+    this.#held = end > start ? Buffer.from(inboundBuffer.subarray(start, end)) : undefined
+  }
+
+  /** The exchange is over and the client may ask again. */
+  exchangeDone(): void {
+    this.#exchange = undefined
+    this.#phase = "request"
+    this.expectWithin(this.settings.timeouts.idleMs)
+    if (this.#held !== undefined || this.isReadable) this.#advance()
+  }
+
+  /** The exchange is over and so is the connection, once what is written has left. */
+  closeWhenFlushed(): void {
+    this.#exchange = undefined
+    if (this.outlet.isBlocked) {
+      this.#closesAfterFlush = true
+      return
+    }
+    this.#linger()
+  }
+
+  /** Answers with an error of the proxy's own and closes. */
+  refuse(status: number, reason: HttpEndReason): void {
+    const { row } = this.settings
+    this.context.counters.add(row, reason, 1)
+    countRequest(this.context.counters, row, { status, durationMs: 0 })
+    writer.reset()
+    errorResponse(writer, { status, detail: "", closes: true })
+    this.#exchange = undefined
+    if (!this.write(outbound, writer.start, writer.at)) return this.close("reset")
+    this.closeWhenFlushed()
+  }
+
+  /** Ends it from outside or by a fault, with RST. */
+  abort(reason: HttpEndReason): void {
+    if (this.#isClosed) return
+    const exchange = this.#exchange
+    this.#exchange = undefined
+    this.close("reset")
+    exchange?.abandon(reason)
+  }
+
+  close(how: "finish" | "reset"): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const { reactor, ledger, counters, budget } = this.context
+    reactor.timers.cancel(this)
+    reactor.forget(this.transport.fd)
+    ledger.release(this.transport.fd)
+    this.transport.close(how)
+    counters.add(this.settings.row, "connections", -1)
+    counters.add(this.settings.row, "bytesOut", this.outlet.bytes)
+    budget.release(1)
+  }
+
+  /** Goes on until there is nothing to do but wait. */
+  #advance(): void {
+    while (!this.#isClosed) {
+      if (this.#phase === "lingering") return this.#discard()
+      if (this.#closesAfterFlush) return
+      if (this.#exchange !== undefined) return this.#exchange.clientReady()
+      if (!this.#readRequest()) return
+    }
+  }
+
+  /** False: nothing more can be done now. */
+  #readRequest(): boolean {
+    let length = 0
+    if (this.#held !== undefined) {
+      length = this.#held.copy(inboundBuffer)
+      this.#held = undefined
+      const result = head.parse(inboundBuffer, 0, length, this.settings.limits)
+      if (result !== "incomplete") return this.#parsed(result, length)
+    }
+    if (!this.isReadable) return this.#await(length)
+    const count = this.read(length, READ_BYTES)
+    if (count === -EAGAIN) return this.#await(length)
+    if (count <= 0) {
+      this.close("finish")
+      return false
+    }
+    length += count
+    const result = head.parse(inboundBuffer, 0, length, this.settings.limits)
+    if (result !== "incomplete") return this.#parsed(result, length)
+    if (length === count) this.expectWithin(this.settings.timeouts.headMs)
+    this.hold(0, length)
+    return this.isReadable
+  }
+
+  #await(length: number): boolean {
+    if (length > 0) this.hold(0, length)
+    return false
+  }
+
+  #parsed(result: Exclude<ReturnType<RequestHead["parse"]>, "incomplete">, length: number): boolean {
+    if (result !== "complete") {
+      this.context.log("debug", "Request refused", {
+        listener: this.settings.name,
+        client: this.address,
+        reason: result,
+      })
+      this.refuse(statusOfHeadError(result), "bad_request")
+      return false
+    }
+    const { reactor } = this.context
+    const decision = this.settings.routes.decide(
+      head,
+      { client: this.address, isTls: this.settings.isTls, port: this.settings.endpoint.port },
+      reactor.now,
+    )
+    this.#phase = "exchange"
+    if (decision.type === "respond") return this.#respond(decision, length)
+    this.#exchange = new Exchange(this, head, decision)
+    this.#exchange.start(head, length)
+    return this.#exchange === undefined && !this.#isClosed
+  }
+
+  /** Answers without a server. A request body is not read: the connection ends after the answer. */
+  #respond(decision: RespondDecision, length: number): boolean {
+    const options = connectionOptions(head)
+    const hasBody = head.isChunked || head.contentLength > 0
+    const closes = hasBody || options.close || (head.minorVersion === 0 && !options.keepAlive)
+    const { row } = this.settings
+    const { counters } = this.context
+    countRequest(counters, decision.route?.row ?? row, { status: decision.status, durationMs: 0 })
+    if (decision.route !== undefined) {
+      countRequest(counters, row, { status: decision.status, durationMs: 0 })
+    }
+    counters.add(row, decision.status === 403 ? "denied" : "finished", 1)
+    writer.reset()
+    errorResponse(writer, { ...decision, detail: decision.body, closes, isHead: head.method === "HEAD" })
+    if (!this.write(outbound, writer.start, writer.at)) {
+      this.close("reset")
+      return false
+    }
+    if (closes) {
+      this.closeWhenFlushed()
+      return false
+    }
+    this.hold(head.end, length)
+    this.#phase = "request"
+    this.expectWithin(this.settings.timeouts.idleMs)
+    return true
+  }
+
+  /** Sends what waits. False: closed. */
+  #drain(): boolean {
+    if (!this.outlet.flush()) {
+      this.abort("client_aborted")
+      return false
+    }
+    this.armForWriting(this.outlet.isBlocked)
+    if (this.outlet.isBlocked) return true
+    if (this.#closesAfterFlush) {
+      this.#closesAfterFlush = false
+      this.#linger()
+      return !this.#isClosed
+    }
+    this.#exchange?.clientDrained()
+    return !this.#isClosed
+  }
+
+  /**
+   * Closing with unread bytes in the socket makes the kernel send RST, which can overtake the answer
+   * (RFC 9112 §9.6): so say FIN, and read on for a moment.
+   */
+  #linger(): void {
+    if (this.isHungUp) return this.close("finish")
+    this.transport.finishWriting()
+    this.#phase = "lingering"
+    this.expectWithin(LINGER_MS)
+    if (this.isReadable) this.#discard()
+  }
+
+  #discard(): void {
+    while (this.isReadable) {
+      const count = this.read(0, READ_BYTES)
+      if (count === -EAGAIN) return
+      this.#lingeredBytes += count
+      if (count <= 0 || this.#lingeredBytes > LINGER_BYTES_MAX) return this.close("finish")
+    }
+  }
+
+  #armedUntil(): number {
+    return this.context.reactor.timers.deadlineOf(this)
+  }
+}

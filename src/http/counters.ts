@@ -1,0 +1,108 @@
+/**
+ * What each data thread counts per `[[http]]` listener and per route; rows are handed out by the
+ * control thread. Durations are a histogram with fixed bounds, so that edges can be added up.
+ */
+import { CounterTable, counterColumns } from "../metrics/counter-table.ts"
+
+export const HTTP_ROWS_MAX = 32_768
+
+/** Upper bounds of the duration histogram, milliseconds; one more column counts the rest. */
+export const DURATION_BOUNDS_MS = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000] as const
+
+export const HTTP_END_REASONS = [
+  "finished",
+  "bad_request",
+  "client_aborted",
+  "client_timeout",
+  "no_server",
+  "connect_failed",
+  "server_timeout",
+  "server_aborted",
+  "bad_response",
+  "denied",
+  "exhausted",
+  "address_released",
+  "stopped",
+  "internal_error",
+] as const
+export type HttpEndReason = (typeof HTTP_END_REASONS)[number]
+
+type DurationColumn = "duration0" | "duration1" | DurationRest
+type DurationRest = `duration${2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12}`
+
+export type HttpColumn =
+  | "connections"
+  | "connectionsTotal"
+  | "requests"
+  | "retries"
+  | "bytesIn"
+  | "bytesOut"
+  | "status1xx"
+  | "status2xx"
+  | "status3xx"
+  | "status4xx"
+  | "status5xx"
+  | "durationMsTotal"
+  | DurationColumn
+  | HttpEndReason
+
+const durations = Array.from(
+  { length: DURATION_BOUNDS_MS.length + 1 },
+  (_, index) => `duration${index}` as DurationColumn,
+)
+
+export const HTTP_COLUMNS = counterColumns<HttpColumn>(
+  [
+    "connections",
+    "connectionsTotal",
+    "requests",
+    "retries",
+    "bytesIn",
+    "bytesOut",
+    "status1xx",
+    "status2xx",
+    "status3xx",
+    "status4xx",
+    "status5xx",
+    "durationMsTotal",
+    ...durations,
+    ...HTTP_END_REASONS,
+  ],
+  ["connections"],
+)
+
+export type HttpCounters = CounterTable<HttpColumn>
+
+export function allocateHttpCounters(): SharedArrayBuffer {
+  return CounterTable.allocate(HTTP_COLUMNS.width, HTTP_ROWS_MAX)
+}
+
+export function httpCounters(buffer: SharedArrayBuffer): HttpCounters {
+  return new CounterTable(HTTP_COLUMNS, buffer)
+}
+
+const FIRST_DURATION = HTTP_COLUMNS.index.duration0
+const FIRST_STATUS = HTTP_COLUMNS.index.status1xx
+
+/** Counts one finished request in its row. */
+export function countRequest(
+  table: HttpCounters,
+  row: number,
+  request: { readonly status: number; readonly durationMs: number },
+): void {
+  const { cells, columns } = table
+  const base = row * columns.width
+  const { status, durationMs } = request
+  add(cells, base + columns.index.requests, 1)
+  if (status >= 100) add(cells, base + FIRST_STATUS + Math.floor(status / 100) - 1, 1)
+  add(cells, base + columns.index.durationMsTotal, durationMs)
+  let bucket = 0
+  while (bucket < DURATION_BOUNDS_MS.length && durationMs > (DURATION_BOUNDS_MS[bucket] as number)) {
+    bucket++
+  }
+  add(cells, base + FIRST_DURATION + bucket, 1)
+}
+
+function add(cells: Float64Array, at: number, amount: number): void {
+  cells[at] = (cells[at] as number) + amount
+}

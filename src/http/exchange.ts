@@ -1,0 +1,643 @@
+/**
+ * One request and its response, between a client's connection and a server's.
+ *
+ * Both bodies stream: a part is read, followed to find where the body ends, and written on; when the
+ * other side does not take it, reading stops until it does. A response body whose length is known and
+ * large is spliced past us.
+ *
+ * Until the first byte of a response has come, a request that is idempotent and whole may be sent
+ * again: on another connection when a kept one turned out to be closed, on another server when the
+ * connect failed or (where the route says so) the status asks for it.
+ */
+import { EAGAIN, EADDRNOTAVAIL, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
+import { type Pipe, spliceIn, spliceOut } from "../linux/pipe.ts"
+import { startConnect } from "../linux/tcp.ts"
+import { NativeBytes } from "../linux/bytes.ts"
+import type { Instant } from "../net/time.ts"
+import { hashText } from "../pool/hash.ts"
+import type { PoolServer } from "../pool/pool.ts"
+import type { ServerPool } from "../upstream/server-pool.ts"
+import { type BodyCursor, NO_BODY, requestBody, responseBody } from "./body.ts"
+import type { ClientConnection } from "./client-connection.ts"
+import {
+  HEAD_ROOM_BYTES,
+  inbound,
+  inboundBuffer,
+  outbound,
+  outboundBuffer,
+  READ_BYTES,
+} from "./context.ts"
+import { countRequest, type HttpEndReason } from "./counters.ts"
+import { FIELD } from "./field-names.ts"
+import { writeForwardingFields } from "./forwarding.ts"
+import { type RequestHead, ResponseHead } from "./head.ts"
+import { type ConnectionOptions, connectionOptions, copyFields, RESPONSE_FILTER } from "./hop-by-hop.ts"
+import { HeadWriter } from "./parts.ts"
+import type { ForwardDecision } from "./route.ts"
+import { errorResponse } from "./status.ts"
+import { PlainTransport } from "./transport.ts"
+import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
+
+/** A request no larger than this is kept until its response begins, so that it can be sent again. */
+const REPLAY_BYTES_MAX = 64 * 1024
+/** Bodies with at least this much to come are spliced. */
+const SPLICE_BYTES_MIN = 64 * 1024
+/** Bytes one exchange moves before others get their turn. */
+const TURN_BYTES = 1024 * 1024
+/** RFC 9110 §9.2.2. */
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
+
+const responseHead = new ResponseHead()
+const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
+const RESPONSE_LIMITS = { headBytesMax: 64 * 1024, fieldsMax: 256 }
+
+let nextSource = 0
+
+export class Exchange implements UpstreamUser {
+  readonly #client: ClientConnection
+  readonly #decision: ForwardDecision
+  readonly #pool: ServerPool | undefined
+  readonly #method: string
+  readonly #isHttp10: boolean
+  readonly #startedAt: Instant
+  readonly #options: ConnectionOptions
+  readonly #wantsUpgrade: string | undefined
+  readonly #log: RequestText | undefined
+  #upstream: UpstreamConnection | undefined = undefined
+  #target: PoolServer | undefined = undefined
+  #tried: PoolServer[] = []
+  #requestBody: BodyCursor = NO_BODY
+  /** Undefined until the response's head has come. */
+  #responseBody: BodyCursor | undefined = undefined
+  /** What has to be sent (again): until connected, and while it may be repeated. */
+  #request: NativeBytes | undefined = undefined
+  #isRepeatable = false
+  #retries = 0
+  #status = 0
+  #connectMs = -1
+  #firstByteMs = -1
+  #closesClient = false
+  #closesUpstream = false
+  #decodesChunks = false
+  #isTunnel = false
+  #isOver = false
+  /** An unfinished response head. */
+  #heldResponse: Buffer | undefined = undefined
+  #pipe: Pipe | undefined = undefined
+  #bytesIn = 0
+  #bytesOut = 0
+
+  constructor(client: ClientConnection, head: RequestHead, decision: ForwardDecision) {
+    const { context } = client
+    this.#client = client
+    this.#decision = decision
+    this.#pool = context.pools.get(decision.pool)
+    this.#method = head.method
+    this.#isHttp10 = head.minorVersion === 0
+    this.#startedAt = context.reactor.now
+    this.#options = connectionOptions(head)
+    this.#wantsUpgrade = this.#options.upgrade ? valueOf(head, FIELD.upgrade) : undefined
+    this.#closesClient = this.#options.close || (this.#isHttp10 && !this.#options.keepAlive)
+    this.#log = context.accessLog === undefined ? undefined : requestText(head)
+  }
+
+  /** The head is the parser's, in `inbound`; the bytes up to `length` have been read. */
+  start(head: RequestHead, length: number): void {
+    const body = requestBody(head)
+    const limit = this.#decision.route.maxBodyBytes
+    if (limit > 0 && head.contentLength > limit) return this.#refuse(413, "bad_request", "")
+    const bodyEnd = body.take(inboundBuffer, head.end, length)
+    if (typeof bodyEnd === "string") return this.#refuse(400, "bad_request", bodyEnd)
+    this.#requestBody = body
+    this.#bytesIn = bodyEnd - head.start
+    this.#writeRequestHead(head)
+    if (writer.isFull) return this.#refuse(431, "bad_request", "")
+    const end = writer.at + bodyEnd - head.end
+    inboundBuffer.copy(outboundBuffer, writer.at, head.end, bodyEnd)
+    this.#client.hold(bodyEnd, length)
+    this.#isRepeatable = body.isDone && IDEMPOTENT.has(this.#method) && end <= REPLAY_BYTES_MAX
+    this.#client.expectWithin(
+      body.isDone ? this.#decision.route.firstByteMs : this.#client.settings.timeouts.bodyMs,
+    )
+    this.#send(end)
+  }
+
+  /** The client has sent something, hung up, or may be read again. */
+  clientReady(): void {
+    if (this.#isTunnel) return this.#pumpUp()
+    if (!this.#requestBody.isDone) return this.#pumpUp()
+    // A client that hangs up wants no answer any more: its server need not make one.
+    if (this.#client.isHungUp && !this.#isOver) this.#client.abort("client_aborted")
+  }
+
+  /** The client takes more again. */
+  clientDrained(): void {
+    if (this.#pipe !== undefined && !this.#flushPipe()) return
+    this.upstreamReady()
+  }
+
+  upstreamConnected(): void {
+    const { context } = this.#client
+    const server = this.#target as PoolServer
+    this.#connectMs = context.reactor.now - this.#startedAt
+    context.board.recordSuccess(server.slot, this.#startedAt)
+    context.serverCounters.add(server.slot, "connectMsTotal", this.#connectMs)
+    const request = this.#request as NativeBytes
+    if (!this.#isRepeatable) this.#request = undefined
+    const isAlive = this.#upstream?.write(request, 0, request.bytes.length)
+    if (isAlive !== true) return this.#serverFailed("connection reset")
+    if (!this.#requestBody.isDone) this.#pumpUp()
+    if (!this.#isOver && this.#upstream?.isReadable === true) this.upstreamReady()
+  }
+
+  upstreamConnectFailed(cause: string): void {
+    this.#upstream = undefined
+    const server = this.#target as PoolServer
+    const pool = this.#pool as ServerPool
+    const { context } = this.#client
+    if (context.board.recordFailure(server.slot, context.reactor.now, pool)) {
+      context.log("warn", "Server ejected after failed connects", {
+        pool: this.#decision.pool,
+        server: server.name,
+        cause,
+      })
+    }
+    this.#tried.push(server)
+    if (this.#tried.length > pool.connectRetries) {
+      return this.#refuse(cause === "ETIMEDOUT" ? 504 : 502, "connect_failed", proxyError(cause))
+    }
+    this.#countRetry()
+    this.#connect()
+  }
+
+  upstreamReady(): void {
+    const upstream = this.#upstream
+    if (upstream === undefined || this.#isOver) return
+    if (!this.#requestBody.isDone && !upstream.outlet.isBlocked && this.#client.isReadable) {
+      this.#pumpUp()
+    }
+    let turn = 0
+    while (!this.#isOver && this.#upstream === upstream && upstream.isReadable) {
+      if (this.#client.outlet.isBlocked || this.#pipe !== undefined) return
+      if (turn >= TURN_BYTES) return this.#client.context.reactor.defer(upstream.transport.fd)
+      const before = this.#bytesOut
+      if (this.#responseBody === undefined) this.#readResponseHead(upstream)
+      else this.#readResponseBody(upstream, this.#responseBody)
+      turn += this.#bytesOut - before
+    }
+  }
+
+  /** The client's clock has run out. */
+  timedOut(): void {
+    if (this.#responseBody !== undefined || this.#isTunnel) {
+      return this.#client.abort(this.#isTunnel ? "finished" : "server_timeout")
+    }
+    if (!this.#requestBody.isDone) return this.#refuse(408, "client_timeout", "")
+    this.#refuse(504, "server_timeout", "http_response_timeout")
+  }
+
+  /** The client is gone. */
+  abandon(reason: HttpEndReason): void {
+    if (this.#isOver) return
+    this.#end(reason)
+    this.#dropUpstream()
+  }
+
+  fail(error: unknown): void {
+    this.#upstream = undefined
+    this.#client.fail(error)
+  }
+
+  #writeRequestHead(head: RequestHead): void {
+    const { route, target } = this.#decision
+    writer.reset()
+    writer.text(head.method)
+    writer.text(" ")
+    if (target !== undefined) writer.text(target)
+    else {
+      if (head.bytes[head.pathStart] !== 0x2f && head.bytes[head.pathStart] !== 0x2a) writer.text("/")
+      writer.copy(head.bytes, head.pathStart, head.pathEnd)
+    }
+    writer.text(" HTTP/1.1\r\n")
+    if (head.authority !== "") writer.field("Host", head.authority)
+    copyFields(head, writer, {
+      filter: route.requestFilter,
+      nominated: this.#options.nominated,
+    })
+    if (head.isChunked) writer.text("Transfer-Encoding: chunked\r\n")
+    if (this.#wantsUpgrade !== undefined) {
+      writer.text("Connection: upgrade\r\n")
+      writer.field("Upgrade", this.#wantsUpgrade)
+    }
+    writeForwardingFields(writer, head, this.#client)
+    writer.text(route.requestFields)
+    writer.text("\r\n")
+  }
+
+  /** Sends `outbound[0…end)`, on a kept connection or a new one. */
+  #send(end: number): void {
+    const pool = this.#pool
+    if (pool === undefined) return this.#refuse(503, "no_server", "destination_unavailable")
+    const server = this.#pick(pool)
+    if (server === undefined) return this.#refuse(503, "no_server", "destination_unavailable")
+    const kept = this.#client.context.upstreams.take(server)
+    if (kept === undefined || this.#isRepeatable) {
+      this.#request = NativeBytes.of(outbound.bytes.subarray(0, end))
+    }
+    if (kept === undefined) return this.#open(server)
+    this.#target = server
+    this.#upstream = kept
+    kept.use(this)
+    if (!kept.write(outbound, 0, end)) return this.#serverFailed("connection reset")
+    if (!this.#requestBody.isDone && this.#client.isReadable) this.#pumpUp()
+  }
+
+  #connect(): void {
+    const server = this.#pick(this.#pool as ServerPool)
+    if (server !== undefined) this.#open(server)
+    else this.#refuse(502, "connect_failed", "connection_refused")
+  }
+
+  #pick(pool: ServerPool): PoolServer | undefined {
+    const { context, address } = this.#client
+    const { stickySlot } = this.#decision
+    const key = pool.usesClientHash ? hashText(address) : 0
+    return pool.pool.pick(key, context.reactor.now, this.#tried, stickySlot)
+  }
+
+  #open(server: PoolServer): void {
+    const { context } = this.#client
+    const pool = this.#pool as ServerPool
+    this.#target = server
+    const sockaddr = pool.sockaddrs.get(server) as NativeBytes
+    const fd = startConnect(sockaddr, nextOf(pool.sources))
+    if (fd < 0) {
+      const errno = -fd
+      if (errno === EMFILE || errno === ENFILE || errno === EADDRNOTAVAIL) {
+        return this.#refuse(503, "exhausted", "proxy_internal_error")
+      }
+      return this.upstreamConnectFailed(errnoName(errno))
+    }
+    this.#upstream = new UpstreamConnection(context, context.upstreams, {
+      server,
+      transport: new PlainTransport(fd),
+      user: this,
+      connectTimeoutMs: pool.connectTimeoutMs,
+    })
+  }
+
+  /** Client → server: the rest of the request body, or a tunnel's bytes. */
+  #pumpUp(): void {
+    const client = this.#client
+    const upstream = this.#upstream
+    const body = this.#requestBody
+    if (upstream === undefined || !upstream.isConnected) return
+    while (!this.#isOver && (this.#isTunnel || !body.isDone)) {
+      if (upstream.outlet.isBlocked || !client.isReadable) return
+      const count = client.read(0, READ_BYTES)
+      if (count === -EAGAIN) return
+      if (count <= 0) return this.#clientEnded(count)
+      const end = this.#isTunnel ? count : body.take(inboundBuffer, 0, count)
+      if (typeof end === "string") return this.#refuse(400, "bad_request", end)
+      const limit = this.#decision.route.maxBodyBytes
+      if (limit > 0 && body.contentBytes > limit) return this.#refuse(413, "bad_request", "")
+      this.#bytesIn += end
+      if (end < count) client.hold(end, count)
+      if (!upstream.write(inbound, 0, end)) return this.#serverFailed("connection reset")
+      client.expectWithin(this.#patience(body.isDone))
+    }
+  }
+
+  #patience(isBodyDone: boolean): number {
+    const { timeouts } = this.#client.settings
+    if (this.#isTunnel) return timeouts.tunnelMs
+    if (this.#responseBody !== undefined) return timeouts.betweenBytesMs
+    return isBodyDone ? this.#decision.route.firstByteMs : timeouts.bodyMs
+  }
+
+  /** End of the client's stream where bytes were expected. */
+  #clientEnded(count: number): void {
+    if (this.#isTunnel && count === 0) return this.#upstream?.transport.finishWriting()
+    this.#client.abort("client_aborted")
+  }
+
+  #readResponseHead(upstream: UpstreamConnection): void {
+    const held = this.#heldResponse
+    let length = held === undefined ? 0 : held.copy(inboundBuffer)
+    const count = upstream.read(inbound, length, READ_BYTES)
+    if (count === -EAGAIN) return
+    if (count <= 0) return this.#serverFailed(count === 0 ? "connection closed" : "connection reset")
+    this.#heldResponse = undefined
+    length += count
+    this.#parseResponse(upstream, { start: 0, end: length })
+  }
+
+  #parseResponse(
+    upstream: UpstreamConnection,
+    { start, end }: { readonly start: number; readonly end: number },
+  ): void {
+    const result = responseHead.parse(inboundBuffer, start, end, RESPONSE_LIMITS)
+    if (result === "incomplete") {
+      this.#heldResponse = Buffer.from(inboundBuffer.subarray(start, end))
+      return
+    }
+    if (result !== "complete") {
+      this.#client.context.log("warn", "Response refused", {
+        pool: this.#decision.pool,
+        server: upstream.server.name,
+        reason: result,
+      })
+      return this.#refuse(502, "bad_response", "http_protocol_error")
+    }
+    if (this.#firstByteMs < 0) {
+      this.#firstByteMs = this.#client.context.reactor.now - this.#startedAt
+    }
+    const { status } = responseHead
+    if (status === 101) return this.#startTunnel(upstream, end)
+    if (status < 200) return this.#passInterim(upstream, end)
+    this.#answer(upstream, end)
+  }
+
+  /** 100, 103: on to the client, then the final response follows (RFC 9110 §15.2). */
+  #passInterim(upstream: UpstreamConnection, end: number): void {
+    const next = responseHead.end
+    if (!this.#isHttp10) {
+      const { start } = responseHead
+      outboundBuffer.set(inboundBuffer.subarray(start, next), 0)
+      if (!this.#client.write(outbound, 0, next - start)) return this.#clientFailed()
+    }
+    if (end > next) this.#parseResponse(upstream, { start: next, end })
+  }
+
+  #answer(upstream: UpstreamConnection, end: number): void {
+    const { route } = this.#decision
+    const { status } = responseHead
+    if (this.#mayRepeat(route.retryAttempts) && route.retryStatuses.includes(status)) {
+      return this.#repeatElsewhere()
+    }
+    const body = responseBody(responseHead, this.#method)
+    const bodyEnd = body.take(inboundBuffer, responseHead.end, end)
+    if (typeof bodyEnd === "string") return this.#refuse(502, "bad_response", "http_protocol_error")
+    this.#status = status
+    this.#responseBody = body
+    this.#request = undefined
+    const options = connectionOptions(responseHead)
+    this.#closesUpstream =
+      options.close ||
+      body.framing === "until-close" ||
+      (responseHead.minorVersion === 0 && !options.keepAlive) ||
+      bodyEnd < end // bytes that belong to no request
+    this.#decodesChunks = this.#isHttp10 && body.framing === "chunked"
+    // The request body is not wanted any more, or its end is not known: no next request can follow.
+    if (!this.#requestBody.isDone) this.#closesClient = true
+    if (body.framing === "until-close" || this.#decodesChunks) this.#closesClient = true
+    this.#writeResponseHead(options.nominated)
+    if (writer.isFull) return this.#refuse(502, "bad_response", "http_response_header_section_size")
+    const bodyStart = writer.at
+    const length = this.#copyBody(responseHead.end, bodyEnd, bodyStart)
+    this.#client.expectWithin(this.#client.settings.timeouts.betweenBytesMs)
+    if (!this.#client.write(outbound, 0, bodyStart + length)) return this.#clientFailed()
+    this.#moved(upstream, bodyStart + length)
+    if (body.isDone) this.#finish(upstream)
+  }
+
+  #writeResponseHead(nominated: readonly string[] | undefined): void {
+    const { route } = this.#decision
+    writer.reset()
+    writer.text("HTTP/1.1 ")
+    writer.copy(inboundBuffer, responseHead.start + 9, responseHead.fieldsStart)
+    copyFields(responseHead, writer, {
+      filter: route.responseFilter ?? RESPONSE_FILTER,
+      nominated,
+    })
+    if (responseHead.isChunked && this.#status !== 204 && this.#status !== 304) {
+      if (!this.#decodesChunks) writer.text("Transfer-Encoding: chunked\r\n")
+    }
+    writer.text(route.responseFields)
+    if (route.stickyFields !== undefined) {
+      writer.text(route.stickyFields((this.#target as PoolServer).slot, this.#decision.stickySlot))
+    }
+    if (this.#closesClient) writer.text("Connection: close\r\n")
+    else if (this.#isHttp10) writer.text("Connection: keep-alive\r\n")
+    writer.text("\r\n")
+  }
+
+  /** Copies a part of the body behind what is written; returns how many bytes it came to. */
+  #copyBody(start: number, end: number, at: number): number {
+    if (!this.#decodesChunks) return inboundBuffer.copy(outboundBuffer, at, start, end)
+    let length = 0
+    for (const [from, to] of this.#responseBody?.lastContent ?? []) {
+      length += inboundBuffer.copy(outboundBuffer, at + length, from, to)
+    }
+    return length
+  }
+
+  #readResponseBody(upstream: UpstreamConnection, body: BodyCursor): void {
+    if (body.blindBytes >= SPLICE_BYTES_MIN && this.#canSplice(upstream)) {
+      const pipe = this.#client.context.pipes.take()
+      if (pipe !== undefined) return this.#splice(upstream, { body, pipe })
+    }
+    const count = upstream.read(inbound, 0, READ_BYTES)
+    if (count === -EAGAIN) return
+    if (count <= 0) return this.#responseEnded(upstream, count)
+    if (this.#isTunnel) return this.#passDown(upstream, count)
+    const end = body.take(inboundBuffer, 0, count)
+    if (typeof end === "string") return this.#client.abort("bad_response")
+    if (end < count) this.#closesUpstream = true
+    if (this.#decodesChunks) {
+      const length = this.#copyBody(0, end, 0)
+      if (!this.#client.write(outbound, 0, length)) return this.#clientFailed()
+    } else if (!this.#client.write(inbound, 0, end)) return this.#clientFailed()
+    this.#moved(upstream, end)
+    this.#client.expectWithin(this.#client.settings.timeouts.betweenBytesMs)
+    if (body.isDone) this.#finish(upstream)
+  }
+
+  #canSplice(upstream: UpstreamConnection): boolean {
+    return upstream.transport.canSplice && this.#client.transport.canSplice
+  }
+
+  #splice(
+    upstream: UpstreamConnection,
+    { body, pipe }: { readonly body: BodyCursor; readonly pipe: Pipe },
+  ): void {
+    const count = spliceIn(upstream.transport.fd, pipe, body.blindBytes)
+    if (count <= 0) {
+      this.#client.context.pipes.give(pipe)
+      upstream.isReadable = false
+      if (count === -EAGAIN) return
+      return this.#responseEnded(upstream, count)
+    }
+    body.pass(count)
+    this.#moved(upstream, count)
+    this.#pipe = pipe
+    this.#client.expectWithin(this.#client.settings.timeouts.betweenBytesMs)
+    this.#flushPipe()
+  }
+
+  /** False: still waiting for the client, or over. */
+  #flushPipe(): boolean {
+    const pipe = this.#pipe as Pipe
+    while (pipe.fill > 0) {
+      const moved = spliceOut(pipe, this.#client.transport.fd)
+      if (moved === -EAGAIN) {
+        this.#client.armForWriting(true)
+        return false
+      }
+      if (moved < 0) {
+        this.#clientFailed()
+        return false
+      }
+      this.#client.outlet.bytes += moved
+    }
+    this.#client.armForWriting(false)
+    this.#client.context.pipes.give(pipe)
+    this.#pipe = undefined
+    if (this.#responseBody?.isDone === true) this.#finish(this.#upstream as UpstreamConnection)
+    return !this.#isOver
+  }
+
+  /** End of the server's stream within a body: its end, or too early. */
+  #responseEnded(upstream: UpstreamConnection, count: number): void {
+    if (this.#isTunnel && count === 0) return this.#client.transport.finishWriting()
+    const isEnd = count === 0 && this.#responseBody?.framing === "until-close"
+    if (!isEnd) return this.#client.abort("server_aborted")
+    this.#finish(upstream)
+  }
+
+  #startTunnel(upstream: UpstreamConnection, end: number): void {
+    if (this.#wantsUpgrade === undefined) {
+      return this.#refuse(502, "bad_response", "http_protocol_error")
+    }
+    this.#status = 101
+    this.#isTunnel = true
+    this.#closesUpstream = true
+    this.#closesClient = true
+    this.#request = undefined
+    this.#responseBody = NO_TUNNEL_BODY
+    outboundBuffer.set(inboundBuffer.subarray(responseHead.start, end), 0)
+    const length = end - responseHead.start
+    if (!this.#client.write(outbound, 0, length)) return this.#clientFailed()
+    this.#moved(upstream, length)
+    this.#client.expectWithin(this.#client.settings.timeouts.tunnelMs)
+    const early = this.#client.takeHeld()
+    if (early !== undefined && !upstream.write(early, 0, early.bytes.length)) {
+      return this.#client.abort("server_aborted")
+    }
+    this.#pumpUp()
+  }
+
+  #passDown(upstream: UpstreamConnection, count: number): void {
+    if (!this.#client.write(inbound, 0, count)) return this.#clientFailed()
+    this.#moved(upstream, count)
+    this.#client.expectWithin(this.#client.settings.timeouts.tunnelMs)
+  }
+
+  #moved(upstream: UpstreamConnection, bytes: number): void {
+    this.#bytesOut += bytes
+    this.#client.context.serverCounters.add(upstream.server.slot, "bytesFromServer", bytes)
+  }
+
+  /** The connection broke before a response came. */
+  #serverFailed(cause: string): void {
+    if (this.#responseBody !== undefined) return this.#client.abort("server_aborted")
+    const upstream = this.#upstream
+    const wasKept = (upstream?.exchanges ?? 0) > 0
+    if (wasKept && this.#isRepeatable && this.#request !== undefined && this.#retries < 2) {
+      this.#dropUpstream()
+      this.#countRetry()
+      return this.#open(this.#target as PoolServer)
+    }
+    if (this.#mayRepeat(this.#decision.route.retryAttempts)) return this.#repeatElsewhere()
+    this.#refuse(502, "server_aborted", cause === "connection closed" ? "connection_terminated" : "connection_read_error")
+  }
+
+  #mayRepeat(attempts: number): boolean {
+    return this.#isRepeatable && this.#request !== undefined && this.#retries < attempts
+  }
+
+  #repeatElsewhere(): void {
+    this.#dropUpstream()
+    this.#tried.push(this.#target as PoolServer)
+    this.#countRetry()
+    this.#heldResponse = undefined
+    this.#connect()
+  }
+
+  #countRetry(): void {
+    this.#retries++
+    this.#client.context.counters.add(this.#client.settings.row, "retries", 1)
+  }
+
+  /** Answers with an error of our own where that is still possible. */
+  #refuse(status: number, reason: HttpEndReason, proxyStatus: string): void {
+    if (this.#isOver) return
+    this.#dropUpstream()
+    if (this.#responseBody !== undefined) return this.#client.abort(reason)
+    this.#status = status
+    const closes = this.#closesClient || !this.#requestBody.isDone || status === 400 || status === 413
+    writer.reset()
+    errorResponse(writer, {
+      status,
+      detail: "",
+      closes,
+      fields: status < 500 ? "" : `Proxy-Status: causeway; error=${proxyStatus}\r\n`,
+      isHead: this.#method === "HEAD",
+    })
+    this.#end(reason)
+    if (!this.#client.write(outbound, 0, writer.at)) return this.#client.abort("client_aborted")
+    if (closes) this.#client.closeWhenFlushed()
+    else this.#client.exchangeDone()
+  }
+
+  #finish(upstream: UpstreamConnection): void {
+    this.#end("finished")
+    this.#upstream = undefined
+    const isReusable =
+      !this.#closesUpstream && this.#requestBody.isDone && !upstream.isHungUp && !upstream.outlet.isBlocked
+    if (isReusable) this.#client.context.upstreams.give(upstream)
+    else upstream.close("finish")
+    if (this.#closesClient) this.#client.closeWhenFlushed()
+    else this.#client.exchangeDone()
+  }
+
+  #clientFailed(): void {
+    this.#client.abort("client_aborted")
+  }
+
+  #dropUpstream(): void {
+    if (this.#pipe !== undefined) this.#client.context.pipes.give(this.#pipe)
+    this.#pipe = undefined
+    this.#upstream?.close(this.#isTunnel ? "finish" : "reset")
+    this.#upstream = undefined
+  }
+
+  #end(reason: HttpEndReason): void {
+    this.#isOver = true
+    const { context, settings } = this.#client
+    const durationMs = context.reactor.now - this.#startedAt
+    const request = { status: this.#status, durationMs }
+    context.counters.add(settings.row, reason, 1)
+    context.counters.add(settings.row, "bytesIn", this.#bytesIn)
+    countRequest(context.counters, settings.row, request)
+    countRequest(context.counters, this.#decision.route.row, request)
+    if (this.#log === undefined || context.accessLog === undefined) return
+    context.accessLog({
+      listener: settings.name,
+      client: this.#client.address,
+      ...this.#log,
+      status: this.#status,
+      route: this.#decision.route.name,
+      pool: this.#decision.pool,
+      server: this.#target?.name ?? "",
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+      connectMs: this.#connectMs,
+      firstByteMs: this.#firstByteMs,
+      durationMs,
+      retries: this.#retries,
+      tlsVersion: this.#client.transport.tlsVersion,
+      reason,
+    })
+  }
+}

@@ -1,0 +1,433 @@
+/**
+ * The head of an HTTP/1.1 message: start line and fields (RFC 9112 §2–5), as offsets into the bytes
+ * it was read from. Nothing is copied and, on the ordinary path, no string is made: routing reads
+ * the ranges it needs, and forwarding copies runs of fields as they stand.
+ *
+ * `parse` looks at the whole head each time. While its end has not arrived it answers "incomplete",
+ * and the caller tries again when another line end has: with the limit on fields that bounds the
+ * work a slow sender can cause, and no state is kept between the chunks.
+ *
+ * A parser is strict where HTTP desync attacks live: bare CR or LF, NUL and other controls, obs-fold,
+ * space before the colon, both lengths, lengths that are not plain digits. What is refused, and with
+ * which status, is in `HeadError`.
+ */
+import { FIELD, fieldNumber, HASH_SEED, hashStep } from "./field-names.ts"
+import { COLON, CR, FIELD_VALUE, HTAB, LF, SP, TARGET, TOKEN } from "./syntax.ts"
+
+export type HeadError =
+  /** Method, target or version is not as RFC 9112 §3 has it. */
+  | "bad-start-line"
+  /** HTTP/2.0, HTTP/1.2, HTTP/0.9. */
+  | "unsupported-version"
+  | "bad-field-name"
+  | "bad-field-value"
+  | "obs-fold"
+  | "bare-cr"
+  | "bare-lf"
+  | "head-too-large"
+  | "too-many-fields"
+  | "missing-host"
+  | "bad-host"
+  | "bad-content-length"
+  | "bad-transfer-encoding"
+  | "unsupported-transfer-coding"
+  | "length-and-transfer-encoding"
+  | "bad-target"
+  | "unknown-expectation"
+
+export interface HeadLimits {
+  readonly headBytesMax: number
+  readonly fieldsMax: number
+}
+
+/** Answers of `parse` beside an error. */
+export type HeadResult = "complete" | "incomplete" | HeadError
+
+const CELLS = 4
+const FIELDS_MAX = 1024
+
+/** Start line and fields of either kind of message. */
+export abstract class Head {
+  bytes: Buffer = Buffer.alloc(0)
+  /** First byte of the start line. */
+  start = 0
+  /** First byte after the empty line. */
+  end = 0
+  /** First byte of the first field line; the last one ends two bytes before `end`. */
+  fieldsStart = 0
+  fieldCount = 0
+  /** Of each field: name start, name end, value start, value end. A field ends with CRLF. */
+  readonly ranges = new Int32Array(FIELDS_MAX * CELLS)
+  readonly numbers = new Uint8Array(FIELDS_MAX)
+  /** 0 or 1. */
+  minorVersion = 1
+  /** -1: no such field. */
+  contentLength = -1
+  isChunked = false
+
+  /** Parses the head that starts at `start`; the bytes after `end` are not here yet. */
+  parse(bytes: Buffer, start: number, end: number, limits: HeadLimits): HeadResult {
+    this.bytes = bytes
+    this.fieldCount = 0
+    this.contentLength = -1
+    this.isChunked = false
+    this.reset()
+    const limit = Math.min(end, start + limits.headBytesMax)
+    const line = this.parseStartLine(bytes, start, limit)
+    if (typeof line === "string") return this.#orTooLarge(line, limit < end)
+    this.fieldsStart = line
+    const result = this.#parseFields(line, limit, limits.fieldsMax)
+    if (result !== "complete") return this.#orTooLarge(result, limit < end)
+    return this.checkFields()
+  }
+
+  /** Text of field `index`'s value, Latin-1. */
+  value(index: number): string {
+    const at = index * CELLS
+    const { ranges } = this
+    return latin1(this.bytes, ranges[at + 2] as number, ranges[at + 3] as number)
+  }
+
+  /** Name of field `index`, lower case. */
+  name(index: number): string {
+    const at = index * CELLS
+    const { ranges } = this
+    return latin1(this.bytes, ranges[at] as number, ranges[at + 1] as number).toLowerCase()
+  }
+
+  /** Index of the first field with this number, -1 if there is none. */
+  find(number: number): number {
+    for (let index = 0; index < this.fieldCount; index++) {
+      if (this.numbers[index] === number) return index
+    }
+    return -1
+  }
+
+  /** First byte of a field's line. */
+  fieldStart(index: number): number {
+    return this.ranges[index * CELLS] as number
+  }
+
+  /** First byte after the line end of a field. */
+  fieldEnd(index: number): number {
+    const next = index + 1
+    return next < this.fieldCount ? this.fieldStart(next) : this.end - 2
+  }
+
+  /** Forgets what the last message left in the subclass. */
+  protected abstract reset(): void
+
+  /** Offset after the line end, or why there is none. */
+  protected abstract parseStartLine(bytes: Buffer, start: number, end: number): number | HeadResult
+
+  /** What fields mean together; called once all are in. */
+  protected abstract checkFields(): HeadResult
+
+  /** Content-Length and Transfer-Encoding (RFC 9112 §6). Call from `checkFields`. */
+  protected checkFraming(): HeadResult {
+    for (let index = 0; index < this.fieldCount; index++) {
+      const number = this.numbers[index]
+      if (number === FIELD["content-length"]) {
+        const error = this.#readContentLength(index)
+        if (error !== undefined) return error
+      } else if (number === FIELD["transfer-encoding"]) {
+        const error = this.#readTransferEncoding(index)
+        if (error !== undefined) return error
+      }
+    }
+    if (this.isChunked && this.contentLength >= 0) return "length-and-transfer-encoding"
+    // RFC 9112 §6.1: a 1.0 sender does not know transfer codings; somebody in between may.
+    return this.isChunked && this.minorVersion === 0 ? "bad-transfer-encoding" : "complete"
+  }
+
+  #orTooLarge(result: HeadResult, isCut: boolean): HeadResult {
+    return result === "incomplete" && isCut ? "head-too-large" : result
+  }
+
+  #parseFields(start: number, end: number, fieldsMax: number): HeadResult {
+    const { bytes } = this
+    let at = start
+    for (;;) {
+      if (at >= end) return "incomplete"
+      if (bytes[at] === CR) {
+        if (at + 1 >= end) return "incomplete"
+        if (bytes[at + 1] !== LF) return "bare-cr"
+        this.end = at + 2
+        return "complete"
+      }
+      if (this.fieldCount >= Math.min(fieldsMax, FIELDS_MAX)) return "too-many-fields"
+      const next = this.#parseField(at, end)
+      if (typeof next === "string") return next
+      at = next
+    }
+  }
+
+  #parseField(start: number, end: number): number | HeadResult {
+    const { bytes, ranges } = this
+    let hash = HASH_SEED
+    let at = start
+    while (at < end && TOKEN[bytes[at] as number] === 1)
+      hash = hashStep(hash, bytes[at++] as number)
+    if (at >= end) return "incomplete"
+    if (bytes[at] !== COLON || at === start) return nameError(bytes[at] as number, at === start)
+    const nameEnd = at++
+    while (at < end && (bytes[at] === SP || bytes[at] === HTAB)) at++
+    const valueStart = at
+    while (at < end && FIELD_VALUE[bytes[at] as number] === 1) at++
+    if (at >= end) return "incomplete"
+    if (bytes[at] !== CR) return bytes[at] === LF ? "bare-lf" : "bad-field-value"
+    if (at + 1 >= end) return "incomplete"
+    if (bytes[at + 1] !== LF) return "bare-cr"
+    let valueEnd = at
+    while (valueEnd > valueStart && isBlank(bytes[valueEnd - 1] as number)) valueEnd--
+    const cell = this.fieldCount * CELLS
+    ranges[cell] = start
+    ranges[cell + 1] = nameEnd
+    ranges[cell + 2] = valueStart
+    ranges[cell + 3] = valueEnd
+    this.numbers[this.fieldCount++] = fieldNumber(hash, bytes, start, nameEnd)
+    return at + 2
+  }
+
+  #readContentLength(index: number): HeadError | undefined {
+    const { bytes, ranges } = this
+    const start = ranges[index * CELLS + 2] as number
+    const end = ranges[index * CELLS + 3] as number
+    // A second one is refused even when equal: not everyone behind us reads "5, 5" as 5.
+    if (this.contentLength >= 0 || end === start || end - start > 15) return "bad-content-length"
+    let length = 0
+    for (let at = start; at < end; at++) {
+      const digit = (bytes[at] as number) - 0x30
+      if (digit < 0 || digit > 9) return "bad-content-length"
+      length = length * 10 + digit
+    }
+    this.contentLength = length
+    return undefined
+  }
+
+  #readTransferEncoding(index: number): HeadError | undefined {
+    if (this.isChunked) return "bad-transfer-encoding"
+    const value = this.value(index).toLowerCase()
+    if (value === "chunked") {
+      this.isChunked = true
+      return undefined
+    }
+    const isKnownForm = /^(gzip|x-gzip|deflate|compress|x-compress|identity|br|zstd)$/.test(value)
+    return isKnownForm ? "unsupported-transfer-coding" : "bad-transfer-encoding"
+  }
+}
+
+export class RequestHead extends Head {
+  method = ""
+  /** Start and end of the target as sent. */
+  targetStart = 0
+  targetEnd = 0
+  /** Start and end of path and query; of "/" where an absolute form has none. */
+  pathStart = 0
+  pathEnd = 0
+  /** Host, lower case, without port; the target's where it names one (RFC 9112 §3.2.2). */
+  host = ""
+  /** As the next hop is to see it, with port. */
+  authority = ""
+  expectsContinue = false
+
+  protected override reset(): void {
+    this.method = ""
+    this.host = ""
+    this.authority = ""
+    this.expectsContinue = false
+    this.targetStart = 0
+    this.targetEnd = 0
+    this.pathStart = 0
+    this.pathEnd = 0
+  }
+
+  protected override parseStartLine(
+    bytes: Buffer,
+    first: number,
+    end: number,
+  ): number | HeadResult {
+    // RFC 9112 §2.2: one empty line before a request is forgiven (a client's stray CRLF).
+    const start = bytes[first] === CR && bytes[first + 1] === LF ? first + 2 : first
+    this.start = start
+    let at = start
+    while (at < end && TOKEN[bytes[at] as number] === 1) at++
+    if (at >= end) return "incomplete"
+    if (bytes[at] !== SP || at === start) return startLineError(bytes[at] as number)
+    this.method = methodName(bytes, start, at)
+    this.targetStart = ++at
+    while (at < end && TARGET[bytes[at] as number] === 1) at++
+    if (at >= end) return "incomplete"
+    if (bytes[at] !== SP || at === this.targetStart) return startLineError(bytes[at] as number)
+    this.targetEnd = at
+    return this.#parseVersion(at + 1, end)
+  }
+
+  protected override checkFields(): HeadResult {
+    const framing = this.checkFraming()
+    if (framing !== "complete") return framing
+    const host = this.#checkHost()
+    if (host !== undefined) return host
+    return this.#checkExpect()
+  }
+
+  #parseVersion(start: number, end: number): number | HeadResult {
+    const { bytes } = this
+    const text = "HTTP/"
+    for (let at = 0; at < text.length; at++) {
+      if (start + at >= end) return "incomplete"
+      if (bytes[start + at] !== text.charCodeAt(at))
+        return startLineError(bytes[start + at] as number)
+    }
+    if (start + 10 > end) return "incomplete"
+    const major = bytes[start + 5] as number
+    const minor = bytes[start + 7] as number
+    if (bytes[start + 6] !== 0x2e || !isDigit(major) || !isDigit(minor)) return "bad-start-line"
+    if (bytes[start + 8] !== CR) return startLineError(bytes[start + 8] as number)
+    if (bytes[start + 9] !== LF) return "bare-cr"
+    if (major !== 0x31 || minor > 0x31) return "unsupported-version"
+    this.minorVersion = minor - 0x30
+    return start + 10
+  }
+
+  #checkHost(): HeadError | undefined {
+    let authority: string | undefined
+    for (let index = 0; index < this.fieldCount; index++) {
+      if (this.numbers[index] !== FIELD.host) continue
+      if (authority !== undefined) return "bad-host"
+      authority = this.value(index)
+    }
+    if (authority === undefined && this.minorVersion === 1) return "missing-host"
+    const target = this.#checkTarget(authority ?? "")
+    if (target === undefined) return "bad-target"
+    if (target === "" && this.minorVersion === 0) return undefined
+    const host = hostOf(target)
+    if (host === undefined) return "bad-host"
+    this.authority = target
+    this.host = host
+    return undefined
+  }
+
+  /** Finds path and query; returns the authority to use, or undefined for a malformed target. */
+  #checkTarget(authority: string): string | undefined {
+    const { bytes, targetStart, targetEnd } = this
+    this.pathStart = targetStart
+    this.pathEnd = targetEnd
+    if (bytes[targetStart] === 0x2f) return authority
+    if (this.method === "CONNECT") {
+      const target = latin1(bytes, targetStart, targetEnd)
+      return /:\d+$/.test(target) ? target : undefined
+    }
+    if (bytes[targetStart] === 0x2a && targetEnd - targetStart === 1) {
+      return this.method === "OPTIONS" ? authority : undefined
+    }
+    return this.#checkAbsoluteForm()
+  }
+
+  #checkAbsoluteForm(): string | undefined {
+    const { bytes, targetStart, targetEnd } = this
+    const target = latin1(bytes, targetStart, targetEnd)
+    const match = /^https?:\/\/([^/?]+)/i.exec(target)
+    if (match === null) return undefined
+    this.pathStart = targetStart + match[0].length
+    // "http://host?q" has an empty path, which is sent on as "/" (RFC 9112 §3.2.1).
+    return match[1]
+  }
+
+  #checkExpect(): HeadResult {
+    const index = this.find(FIELD.expect)
+    if (index < 0) return "complete"
+    if (this.value(index).toLowerCase() !== "100-continue") return "unknown-expectation"
+    this.expectsContinue = this.minorVersion === 1
+    return "complete"
+  }
+}
+
+export class ResponseHead extends Head {
+  status = 0
+
+  protected override reset(): void {
+    this.status = 0
+  }
+
+  protected override parseStartLine(
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): number | HeadResult {
+    this.start = start
+    const text = "HTTP/1."
+    for (let at = 0; at < text.length; at++) {
+      if (start + at >= end) return "incomplete"
+      if (bytes[start + at] !== text.charCodeAt(at)) return "bad-start-line"
+    }
+    if (start + 14 > end) return "incomplete"
+    const minor = (bytes[start + 7] as number) - 0x30
+    if (minor !== 0 && minor !== 1) return "unsupported-version"
+    this.minorVersion = minor
+    this.status = statusCode(bytes, start + 9)
+    if (bytes[start + 8] !== SP || this.status < 100) return "bad-start-line"
+    // The reason phrase, and with it the blank before it, is often left out.
+    let at = start + 12
+    if (bytes[at] !== SP && bytes[at] !== CR) return "bad-start-line"
+    while (at < end && FIELD_VALUE[bytes[at] as number] === 1) at++
+    if (at + 1 >= end) return "incomplete"
+    if (bytes[at] !== CR) return startLineError(bytes[at] as number)
+    return bytes[at + 1] === LF ? at + 2 : "bare-cr"
+  }
+
+  protected override checkFields(): HeadResult {
+    return this.checkFraming()
+  }
+}
+
+const METHODS = ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"]
+
+/** A string that exists already, for the methods everyone uses. */
+function methodName(bytes: Buffer, start: number, end: number): string {
+  for (const method of METHODS) {
+    if (method.length !== end - start) continue
+    let at = 0
+    while (at < method.length && bytes[start + at] === method.charCodeAt(at)) at++
+    if (at === method.length) return method
+  }
+  return latin1(bytes, start, end)
+}
+
+/** Host of "name", "name:port", "[v6]:port" in lower case; undefined when malformed. */
+function hostOf(authority: string): string | undefined {
+  const match = /^([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?$/.exec(authority)
+  if (match === null || Number(match[2] ?? 0) > 65535) return undefined
+  return (match[1] as string).toLowerCase()
+}
+
+function statusCode(bytes: Buffer, start: number): number {
+  let status = 0
+  for (let at = start; at < start + 3; at++) {
+    if (!isDigit(bytes[at] as number)) return -1
+    status = status * 10 + (bytes[at] as number) - 0x30
+  }
+  return status
+}
+
+function startLineError(byte: number): HeadError {
+  if (byte === LF) return "bare-lf"
+  return byte === CR ? "bare-cr" : "bad-start-line"
+}
+
+function nameError(byte: number, isFirst: boolean): HeadError {
+  if (isFirst && isBlank(byte)) return "obs-fold"
+  return byte === LF ? "bare-lf" : "bad-field-name"
+}
+
+function isBlank(byte: number): boolean {
+  return byte === SP || byte === HTAB
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x39
+}
+
+function latin1(bytes: Buffer, start: number, end: number): string {
+  return bytes.toString("latin1", start, end)
+}

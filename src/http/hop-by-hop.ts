@@ -1,0 +1,101 @@
+/**
+ * Which fields go no further than the next hop (RFC 9110 §7.6.1), and copying the rest.
+ */
+import { FIELD } from "./field-names.ts"
+import type { Head } from "./head.ts"
+import type { HeadWriter } from "./parts.ts"
+
+/** What the fields of a message say about its connection. */
+export interface ConnectionOptions {
+  close: boolean
+  keepAlive: boolean
+  upgrade: boolean
+  /** Other options: names of fields that are hop-by-hop here, lower case. */
+  nominated: string[] | undefined
+}
+
+const NONE: ConnectionOptions = {
+  close: false,
+  keepAlive: false,
+  upgrade: false,
+  nominated: undefined,
+}
+const KEEP_ALIVE: ConnectionOptions = { ...NONE, keepAlive: true }
+
+/** Reads the Connection field or fields. */
+export function connectionOptions(head: Head): ConnectionOptions {
+  let options = NONE
+  for (let index = 0; index < head.fieldCount; index++) {
+    if (head.numbers[index] !== FIELD.connection) continue
+    const value = head.value(index)
+    if (options === NONE && value.toLowerCase() === "keep-alive") {
+      options = KEEP_ALIVE
+      continue
+    }
+    options = { ...options }
+    for (const part of value.split(",")) addOption(options, part.trim().toLowerCase())
+  }
+  return options
+}
+
+function addOption(options: ConnectionOptions, option: string): void {
+  if (option === "close") options.close = true
+  else if (option === "keep-alive") options.keepAlive = true
+  else if (option === "upgrade") options.upgrade = true
+  else if (option !== "") {
+    options.nominated ??= []
+    options.nominated.push(option)
+  }
+}
+
+const isHopByHop = new Uint8Array(256)
+for (const name of [
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "transfer-encoding",
+  "upgrade",
+  "http2-settings",
+] as const) {
+  isHopByHop[FIELD[name]] = 1
+}
+
+/** A set of field numbers to leave out. */
+export class FieldFilter {
+  readonly #dropped = Uint8Array.from(isHopByHop)
+  /** Names beyond those with a number, lower case. */
+  readonly #names: ReadonlySet<string>
+
+  constructor(names: { readonly numbers: readonly number[]; readonly others: readonly string[] }) {
+    for (const number of names.numbers) this.#dropped[number] = 1
+    this.#names = new Set(names.others)
+  }
+
+  /** Whether field `index` of `head` stays. */
+  keeps(head: Head, index: number, nominated: readonly string[] | undefined): boolean {
+    const number = head.numbers[index] as number
+    if (this.#dropped[number] === 1) return false
+    if (this.#names.size === 0 && nominated === undefined) return true
+    const name = head.name(index)
+    return !this.#names.has(name) && nominated?.includes(name) !== true
+  }
+}
+
+/** Copies the fields that stay, neighbours in one go. */
+export function copyFields(
+  head: Head,
+  into: HeadWriter,
+  { filter, nominated }: { filter: FieldFilter; nominated: readonly string[] | undefined },
+): void {
+  let runStart = -1
+  for (let index = 0; index < head.fieldCount; index++) {
+    if (filter.keeps(head, index, nominated)) {
+      if (runStart < 0) runStart = head.fieldStart(index)
+    } else if (runStart >= 0) {
+      into.copy(head.bytes, runStart, head.fieldStart(index))
+      runStart = -1
+    }
+  }
+  if (runStart >= 0) into.copy(head.bytes, runStart, head.end - 2)
+}

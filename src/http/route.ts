@@ -1,0 +1,62 @@
+/**
+ * What a route table answers to a request, and what the exchange reads of the chosen route. The
+ * table itself is in `route-table.ts`; the driver only knows these shapes.
+ */
+import type { Address } from "../net/address.ts"
+import type { Instant } from "../net/time.ts"
+import type { RequestHead } from "./head.ts"
+import type { FieldFilter } from "./hop-by-hop.ts"
+
+/** What is known of a request beside its head. */
+export interface RequestOrigin {
+  readonly client: Address
+  readonly isTls: boolean
+  /** Port the client connected to. */
+  readonly port: number
+}
+
+export interface Routes {
+  /** Always an answer; a request that no route matches gets 404. */
+  decide(head: RequestHead, origin: RequestOrigin, now: Instant): Decision
+}
+
+export type Decision = ForwardDecision | RespondDecision
+
+export interface ForwardDecision {
+  readonly type: "forward"
+  readonly route: Route
+  readonly pool: string
+  /** Path and query for the server, Latin-1; undefined: as received. */
+  readonly target: string | undefined
+  /** Server that the client's sticky cookie names, -1: none. */
+  readonly stickySlot: number
+}
+
+export interface RespondDecision {
+  readonly type: "respond"
+  readonly route: Route | undefined
+  readonly status: number
+  /** Complete field lines, each with CRLF; Content-Length and Connection are added. */
+  readonly fields: string
+  readonly body: string
+}
+
+/** A compiled `[[http.route]]`. */
+export interface Route {
+  /** For logs and metrics: "k8s.com/api/v1". */
+  readonly name: string
+  readonly row: number
+  /** Fields that do not go to the server, beside hop-by-hop ones. */
+  readonly requestFilter: FieldFilter
+  /** Complete field lines added towards the server. */
+  readonly requestFields: string
+  readonly responseFilter: FieldFilter
+  readonly responseFields: string
+  readonly firstByteMs: number
+  /** Bytes; 0 = unlimited. */
+  readonly maxBodyBytes: number
+  readonly retryStatuses: readonly number[]
+  readonly retryAttempts: number
+  /** Field lines of a Set-Cookie for the server used; undefined: not sticky. */
+  readonly stickyFields: ((slot: number) => string) | undefined
+}

@@ -1,0 +1,222 @@
+/**
+ * Connections to servers: opened for an exchange, kept for the next one when they end clean.
+ *
+ * Idle ones stand per server, the latest used first, because that one is the least likely to have
+ * been closed meanwhile. Whatever an idle connection says (end of stream, bytes nobody asked for)
+ * ends it: a response that comes before its request belongs to nobody.
+ */
+import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
+import { errnoName } from "../linux/errno.ts"
+import type { FdLedger } from "../linux/fd-ledger.ts"
+import type { Handler, Reactor } from "../linux/reactor.ts"
+import { disableNagle, pendingError } from "../linux/tcp.ts"
+import { TimerEntry } from "../net/timer-wheel.ts"
+import type { PoolServer } from "../pool/pool.ts"
+import type { ServerCounters } from "../pool/server-counters.ts"
+import { Outlet } from "./outlet.ts"
+import type { Transport } from "./transport.ts"
+
+export const READ_EVENTS: number = EPOLLIN | EPOLLRDHUP | EPOLLET
+export const WRITE_EVENTS: number = READ_EVENTS | EPOLLOUT
+export const HANG_UP: number = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+
+/** Shorter than what servers commonly wait (nginx 75 s, Node.js 5 s is met by retrying). */
+const IDLE_MS_MAX = 30_000
+/** Kept per server and thread. */
+const IDLE_CONNECTIONS_MAX = 256
+
+/** What an exchange hears from its connection. */
+export interface UpstreamUser {
+  upstreamConnected(): void
+  upstreamConnectFailed(cause: string): void
+  /** There may be something to read, or room to write again. */
+  upstreamReady(): void
+  /** A fault of ours while serving it. */
+  fail(error: unknown): void
+}
+
+export interface UpstreamEnvironment {
+  readonly reactor: Reactor
+  readonly ledger: FdLedger
+  readonly owner: number
+  readonly serverCounters: ServerCounters
+}
+
+export class UpstreamConnections {
+  readonly #idle = new Map<number, UpstreamConnection[]>()
+
+  /** The latest used idle connection to the server, if there is one. */
+  take(server: PoolServer): UpstreamConnection | undefined {
+    return this.#idle.get(server.slot)?.pop()
+  }
+
+  /** Keeps a connection whose exchange ended clean. */
+  give(connection: UpstreamConnection): void {
+    const { slot } = connection.server
+    let stack = this.#idle.get(slot)
+    if (stack === undefined) {
+      stack = []
+      this.#idle.set(slot, stack)
+    }
+    if (stack.length >= IDLE_CONNECTIONS_MAX) return connection.close("finish")
+    stack.push(connection)
+    connection.rest()
+  }
+
+  remove(connection: UpstreamConnection): void {
+    const stack = this.#idle.get(connection.server.slot)
+    const at = stack?.indexOf(connection) ?? -1
+    if (at >= 0) stack?.splice(at, 1)
+  }
+
+  /** Closes what idles towards the given servers: they are going, or gone. */
+  closeIdle(slots: ReadonlySet<number>): void {
+    for (const [slot, stack] of this.#idle) {
+      if (!slots.has(slot)) continue
+      for (const connection of stack.splice(0)) connection.close("finish")
+    }
+  }
+}
+
+export class UpstreamConnection extends TimerEntry implements Handler {
+  readonly server: PoolServer
+  readonly transport: Transport
+  readonly outlet: Outlet
+  isReadable = false
+  /** The server has sent FIN or RST: read to the end, and never use it again. */
+  isHungUp = false
+  isConnected = false
+  /** Exchanges it has served before the present one. */
+  exchanges = 0
+  readonly #environment: UpstreamEnvironment
+  readonly #connections: UpstreamConnections
+  #user: UpstreamUser | undefined
+  #isArmedForWriting = true
+  #isClosed = false
+  #writes = 0
+  #idleSince = 0
+
+  /** Takes over `transport`, whose connect is under way. */
+  constructor(
+    environment: UpstreamEnvironment,
+    connections: UpstreamConnections,
+    start: {
+      readonly server: PoolServer
+      readonly transport: Transport
+      readonly user: UpstreamUser
+      readonly connectTimeoutMs: number
+    },
+  ) {
+    super()
+    this.#environment = environment
+    this.#connections = connections
+    this.server = start.server
+    this.transport = start.transport
+    this.outlet = new Outlet(start.transport)
+    this.#user = start.user
+    const { reactor, ledger, owner, serverCounters } = environment
+    ledger.take(this.transport.fd, owner)
+    serverCounters.add(this.server.slot, "connections", 1)
+    serverCounters.add(this.server.slot, "connectionsTotal", 1)
+    reactor.add(this.transport.fd, WRITE_EVENTS, this)
+    reactor.arm(this, start.connectTimeoutMs)
+  }
+
+  /** Puts an idle connection to work. */
+  use(user: UpstreamUser): void {
+    this.#user = user
+  }
+
+  /** Goes idle. */
+  rest(): void {
+    this.#user = undefined
+    this.exchanges++
+    if (this.wheelSlot < 0) this.#environment.reactor.arm(this, IDLE_MS_MAX)
+    this.#idleSince = this.#environment.reactor.now
+  }
+
+  /** Reads; a negated errno or 0 as the transport has it. */
+  read(into: Parameters<Transport["read"]>[0], offset: number, length: number): number {
+    const count = this.transport.read(into, offset, length)
+    if (count < length && this.transport.isDrainedByShortRead && !this.isHungUp) {
+      this.isReadable = false
+    } else if (count <= 0) this.isReadable = false
+    return count
+  }
+
+  /** Writes; false when the connection is broken. */
+  write(from: Parameters<Transport["write"]>[0], start: number, end: number): boolean {
+    // A first write is never delayed; Nagle's algorithm would delay what follows it.
+    if (this.#writes++ === 1) disableNagle(this.transport.fd)
+    const isAlive = this.outlet.write(from, start, end)
+    this.armForWriting(this.outlet.isBlocked)
+    return isAlive
+  }
+
+  armForWriting(wanted: boolean): void {
+    if (wanted === this.#isArmedForWriting) return
+    this.#isArmedForWriting = wanted
+    this.#environment.reactor.modify(this.transport.fd, wanted ? WRITE_EVENTS : READ_EVENTS)
+  }
+
+  handle(_fd: number, events: number): void {
+    if (!this.isConnected) return this.#connectEvent(events)
+    if ((events & (EPOLLIN | HANG_UP)) !== 0) this.isReadable = true
+    if ((events & HANG_UP) !== 0) this.isHungUp = true
+    if (this.#user === undefined) return this.#endIdle()
+    if ((events & EPOLLOUT) !== 0 && this.outlet.isBlocked && this.outlet.flush()) {
+      this.armForWriting(this.outlet.isBlocked)
+    }
+    this.#user.upstreamReady()
+  }
+
+  fail(error: unknown): void {
+    const user = this.#user
+    this.close("reset")
+    user?.fail(error)
+  }
+
+  onTimer(now: number): void {
+    if (!this.isConnected) return this.#connectFailed("ETIMEDOUT")
+    if (this.#user !== undefined) return // armed again when it next goes idle
+    const leftMs = this.#idleSince + IDLE_MS_MAX - now
+    if (leftMs <= 0) this.#endIdle()
+    else this.#environment.reactor.arm(this, leftMs)
+  }
+
+  close(how: "finish" | "reset"): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const { reactor, ledger, serverCounters } = this.#environment
+    reactor.timers.cancel(this)
+    reactor.forget(this.transport.fd)
+    ledger.release(this.transport.fd)
+    this.transport.close(how)
+    serverCounters.add(this.server.slot, "connections", -1)
+    this.#user = undefined
+  }
+
+  #connectEvent(events: number): void {
+    if ((events & (EPOLLERR | EPOLLHUP)) !== 0) {
+      return this.#connectFailed(errnoName(pendingError(this.transport.fd)))
+    }
+    if ((events & EPOLLOUT) === 0) return
+    this.isConnected = true
+    this.#environment.reactor.timers.cancel(this)
+    if ((events & (EPOLLIN | HANG_UP)) !== 0) this.isReadable = true
+    this.#user?.upstreamConnected()
+    if (!this.#isClosed) this.armForWriting(this.outlet.isBlocked)
+  }
+
+  #connectFailed(cause: string): void {
+    const user = this.#user
+    this.#environment.serverCounters.add(this.server.slot, "connectFailures", 1)
+    this.close("finish")
+    user?.upstreamConnectFailed(cause)
+  }
+
+  #endIdle(): void {
+    this.#connections.remove(this)
+    this.close("finish")
+  }
+}
