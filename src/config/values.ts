@@ -30,6 +30,12 @@ export const boolean: Decoder<boolean> = scalar(
 export const text: Decoder<string> = scalar(
   "text in quotes",
   (node) => (textOf(node)?.includes("\0") ? undefined : textOf(node)),
+  (node) => (node.type === "integer" ? `Write "${node.value}"` : ""),
+)
+
+/** What goes into commands, metric labels and URLs. */
+export const identifier: Decoder<string> = scalar(
+  'a name of letters, digits, "_", "-" and "."',
   (node) => matching(node, /^[A-Za-z0-9_.-]{1,128}$/),
 )
 
