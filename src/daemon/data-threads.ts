@@ -4,7 +4,7 @@
  *
  * The listening sockets live here, one per thread and endpoint (SO_REUSEPORT), so that the sockets of
  * a thread that answers no more can be taken out of service at once and its clients reset, while the
- * other threads never notice. A hung thread may come to: its descriptors are shut down but keep their
+ * other threads never notice. A hung thread may come to: its connections are reset but keep their
  * numbers until it has really ended, else it would act on somebody else's.
  */
 import { Heartbeat } from "../dataplane/heartbeat.ts"
@@ -20,7 +20,7 @@ import { monotonicNow } from "../linux/clock.ts"
 import type { Fd } from "../linux/fd.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { Mailbox } from "../linux/mailbox.ts"
-import { listenTcp, resetFd, shutdownBoth } from "../linux/tcp.ts"
+import { disconnect, listenTcp, resetFd, shutdownListening } from "../linux/tcp.ts"
 import type { Address } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
 import { ServerBoard } from "../pool/server-board.ts"
@@ -333,12 +333,12 @@ export class DataThreads {
     for (const listener of this.#listeners.values()) {
       const old = listener.sockets[thread.index]
       if (old === undefined) continue
-      shutdownBoth(old.number)
+      shutdownListening(old.number)
       listener.sockets[thread.index] = listenTcp(listener.template.endpoint, { reusePort: true })
       thread.leftovers.push(old)
     }
     if (why === "ended") this.#closeLeftovers(thread)
-    else for (const fd of this.#ledger.heldBy(thread.owner)) shutdownBoth(fd)
+    else for (const fd of this.#ledger.heldBy(thread.owner)) disconnect(fd)
     const counters = this.listenerCounters[thread.index]
     if (counters !== undefined) this.budget.release(counters.sumOf("connections"))
     counters?.clearGauges()
