@@ -4,8 +4,8 @@
  *
  * `mariadb-install-db` runs once, and every server starts from a copy of what it made: so all have
  * the same empty history, and a replica needs no dump. The copy's origin goes when the last server
- * does. The accounts in `ACCOUNTS` exist on every server from the start. Data survives a kill of the
- * server and no more.
+ * does. The accounts in `ACCOUNTS` exist on every server from the start. Data survives a kill of
+ * the server and no more.
  */
 import { chmodSync, chownSync, cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
