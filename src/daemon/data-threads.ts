@@ -20,6 +20,7 @@ import { monotonicNow } from "../linux/clock.ts"
 import type { Fd } from "../linux/fd.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { Mailbox } from "../linux/mailbox.ts"
+import { canBeInterrupted } from "../linux/process.ts"
 import { disconnect, listenTcp, resetFd, shutdownListening } from "../linux/tcp.ts"
 import type { Address } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
@@ -85,6 +86,8 @@ export class DataThreads {
   readonly #buffers: Omit<DataThreadStart, "owner" | "index" | "mailbox" | "heartbeat">
   readonly #ledger: FdLedger
   readonly #threads: DataThread[] = []
+  /** Replaced, but still there. */
+  readonly #hung = new Set<DataThread>()
   readonly #pools = new Map<string, DataPoolSpec>()
   readonly #listeners = new Map<string, Listener>()
   readonly #deaths: Instant[] = []
@@ -295,10 +298,24 @@ export class DataThreads {
     for (const thread of this.#threads) {
       if (thread.isSilent(now, wasLate)) this.#replace(thread, "hung")
     }
+    this.#endHung()
+  }
+
+  /**
+   * Ends what was replaced, as soon as it can be ended: `terminate` waits, and all of the control
+   * thread with it, until the other has seen a signal, and one that is stuck in the kernel sees none.
+   */
+  #endHung(): void {
+    for (const thread of this.#hung) {
+      if (!canBeInterrupted(thread.heartbeat.threadId)) continue
+      this.#hung.delete(thread)
+      thread.worker.terminate()
+    }
   }
 
   #ended(thread: DataThread): void {
     thread.markEnded()
+    this.#hung.delete(thread)
     if (this.#isStopping) return
     if (this.#threads[thread.index] === thread) this.#replace(thread, "ended")
     else this.#closeLeftovers(thread) // a hung one that was replaced before
@@ -325,7 +342,7 @@ export class DataThreads {
       },
       accessLog: this.#accessLog,
     }))
-    if (why === "hung") thread.worker.terminate()
+    if (why === "hung") this.#hung.add(thread)
   }
 
   /** Its clients are reset and the kernel hands its share of new ones to a fresh set of sockets. */
