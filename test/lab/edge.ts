@@ -194,17 +194,12 @@ export class Edge {
     return this.command("reload")
   }
 
-  /** Server-sent events of `/v1/events` until `signal` aborts. */
-  async *events(signal: AbortSignal): AsyncGenerator<{ event: string; data: unknown }> {
-    const response = await this.request("/v1/events", { signal })
-    const decoder = new TextDecoder()
-    let buffered = ""
-    for await (const chunk of response.body ?? []) {
-      buffered += decoder.decode(chunk, { stream: true })
-      const blocks = buffered.split("\n\n")
-      buffered = blocks.pop() ?? ""
-      for (const block of blocks) yield parseEvent(block)
-    }
+  /** Records the server-sent events of `/v1/events` from now on. */
+  async watchEvents(): Promise<EventWatch> {
+    const abort = new AbortController()
+    // Resolves with the header, which the edge sends when the watch is in place.
+    const response = await this.request("/v1/events", { signal: abort.signal })
+    return new EventWatch(response, abort)
   }
 
   /** SIGKILL: what a crash looks like to the kernel. */
@@ -234,18 +229,57 @@ export class Edge {
   }
 }
 
+export interface EdgeEvent {
+  readonly event: string
+  readonly data: unknown
+}
+
+export class EventWatch {
+  readonly events: EdgeEvent[] = []
+  readonly #abort: AbortController
+
+  constructor(response: Response, abort: AbortController) {
+    this.#abort = abort
+    this.#read(response).catch(() => {
+      // Closed by us, or the edge has ended: there is nothing more to record.
+    })
+  }
+
+  /** The first event of this kind, come or to come. */
+  waitFor(event: string, options: WaitOptions = {}): Promise<EdgeEvent> {
+    const what = `event ${event}`
+    return eventually(() => this.events.find((each) => each.event === event), { what, ...options })
+  }
+
+  close(): void {
+    this.#abort.abort()
+  }
+
+  async #read(response: Response): Promise<void> {
+    const decoder = new TextDecoder()
+    let buffered = ""
+    for await (const chunk of response.body ?? []) {
+      buffered += decoder.decode(chunk, { stream: true })
+      const blocks = buffered.split("\n\n")
+      buffered = blocks.pop() ?? ""
+      this.events.push(...blocks.flatMap((block) => parseEvent(block) ?? []))
+    }
+  }
+}
+
 /** Prometheus text: samples by name with labels, as printed. */
 export function parseMetrics(text: string): Map<string, number> {
   const samples = new Map<string, number>()
   for (const line of text.split("\n")) {
     if (line === "" || line.startsWith("#")) continue
     const match = /^([^{\s]+(?:\{.*\})?)\s+(\S+)/.exec(line)
-    if (match !== null) samples.set(match[1] ?? "", Number(match[2]))
+    if (match !== null) samples.set(match[1] ?? "", Number(match[2]?.replace("Inf", "Infinity")))
   }
   return samples
 }
 
-function parseEvent(block: string): { event: string; data: unknown } {
+/** Undefined for a comment. */
+function parseEvent(block: string): EdgeEvent | undefined {
   const lines = block.split("\n")
   const field = (name: string) =>
     lines
@@ -253,7 +287,8 @@ function parseEvent(block: string): { event: string; data: unknown } {
       .map((line) => line.slice(name.length + 1).trimStart())
       .join("\n")
   const data = field("data")
-  return { event: field("event") || "message", data: data === "" ? undefined : JSON.parse(data) }
+  if (data === "") return undefined
+  return { event: field("event") || "message", data: JSON.parse(data) }
 }
 
 /** What runs unless told otherwise; throws when it is not built. */
