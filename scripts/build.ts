@@ -11,7 +11,7 @@
  * - `Bun.isStandaloneExecutable` becomes the constant `true`, so that branches for running from
  *   source go, and the paths of the building machine with them.
  */
-import { existsSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs"
+import { mkdtempSync, renameSync, rmSync, statSync } from "node:fs"
 import { join, resolve } from "node:path"
 import packageJson from "../package.json" with { type: "json" }
 
@@ -54,9 +54,8 @@ async function compile(outfile: string, architecture: string | undefined): Promi
     CAUSEWAY_VERSION: JSON.stringify(packageJson.version),
     CAUSEWAY_COMMIT: JSON.stringify(await commitId()),
   }).flatMap(([name, value]) => ["--define", `${name}=${value}`])
-  const entries = ENTRIES.filter((path) => existsSync(join(ROOT, path)))
   const child = Bun.spawn(
-    [...argv, ...AUTOLOAD_OFF, ...defines, ...entries, "--outfile", outfile],
+    [...argv, ...AUTOLOAD_OFF, ...defines, ...ENTRIES, "--outfile", outfile],
     {
       cwd: ROOT,
       stdout: "pipe",

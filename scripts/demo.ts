@@ -24,11 +24,15 @@ import { type EdgeView, View } from "./demo/view.ts"
 
 async function main(words: readonly string[]): Promise<number> {
   const options = parseOptions(words)
-  if (options.build) await build()
+  if (options.build) {
+    say("Building dist/causeway …")
+    await build()
+  }
   const rights = options.loopback ? LOOPBACK_WANTED : findRights()
   if (rights.type === "user-namespace") return runInUserNamespace([...words, "--no-build"])
   if (rights.type === "loopback")
     say(`On loopback, one edge, no virtual address: ${rights.missing}.`)
+  say("Starting edges, servers and a client …")
   const stage = await (rights.type === "loopback" ? loopbackStage() : namespaceStage())
   try {
     const demo = new Demo(stage, new View(isTerminal, (text) => process.stdout.write(text)))
@@ -50,8 +54,6 @@ class Demo {
   readonly #view: View
   readonly #startedAtMs = epochMs()
   readonly #watches = new Map<Edge, AddressWatch>()
-  readonly #states: EdgeView[] = []
-  #hints: readonly string[] = []
   #probe: Probe | undefined
 
   constructor(stage: Stage, view: View) {
@@ -64,7 +66,7 @@ class Demo {
     const { edges, client, target, virtualAddress } = this.#stage
     if (virtualAddress !== undefined) {
       for (const edge of edges) this.#watches.set(edge, await edge.host.watchAddresses())
-      await this.#activeEdge()
+      await Promise.all(edges.map((edge, index) => settled(edge, index)))
     }
     this.#probe = await startProbe(client, target)
     const ticker = setInterval(() => this.#tick().catch(() => {}), TICK_MS)
@@ -73,8 +75,7 @@ class Demo {
     const played = scene.then(() => 0)
     const end = Bun.sleep(options.endAfterMs).then(() => 1)
     const exitCode = await Promise.race([played, end])
-    this.#hints = hints(this.#stage)
-    if (!isTerminal) this.#view.print(this.#hints.join("\n"))
+    this.#view.print(hints(this.#stage).join("\n"))
     await end
     clearInterval(ticker)
     return exitCode
@@ -82,7 +83,8 @@ class Demo {
 
   /** Kills the active edge, waits for the other, brings the first back. */
   async #edgeScene(options: Options): Promise<void> {
-    const active = await this.#activeEdge()
+    const [active] = this.#stage.edges
+    if (active === undefined) return
     this.#event(`${active.host.name} holds ${this.#stage.virtualAddress}`)
     await Bun.sleep(options.killAfterMs)
     const killedAtMs = epochMs()
@@ -96,7 +98,8 @@ class Demo {
     await active.waitState("active", { timeoutMs: 15_000 })
     await Bun.sleep(PAUSE_MS)
     const gap = this.#longestGapSince(restartedAtMs)
-    this.#event(`${active.host.name} is active again; clients waited ${milliseconds(gap)} at most`)
+    const waited = gap === undefined ? "nobody noticed" : `clients waited ${milliseconds(gap)}`
+    this.#event(`${active.host.name} is active again; ${waited}`)
   }
 
   async #takeover(dead: Edge, killedAtMs: number): Promise<void> {
@@ -131,20 +134,8 @@ class Demo {
     this.#event(`${host.name} is back`)
   }
 
-  async #activeEdge(): Promise<Edge> {
-    const { edges } = this.#stage
-    return eventually(
-      async () => {
-        const states = await Promise.all(edges.map((edge) => stateOf(edge)))
-        return edges.find((_, index) => states[index] === "active")
-      },
-      { timeoutMs: 15_000, what: "an active edge" },
-    )
-  }
-
   async #tick(): Promise<void> {
     const edges = await Promise.all(this.#stage.edges.map((edge) => this.#edgeView(edge)))
-    this.#states.splice(0, this.#states.length, ...edges)
     const { attempts, successes, servers } = this.#probe?.progress ?? NO_PROGRESS
     this.#view.draw({
       elapsedMs: this.#elapsedMs(),
@@ -153,7 +144,6 @@ class Demo {
       attempts,
       successes,
       servers: this.#stage.servers.map(({ name }) => ({ name, count: servers[name] ?? 0 })),
-      hints: this.#hints,
     })
   }
 
@@ -170,9 +160,10 @@ class Demo {
     }
   }
 
-  #longestGapSince(sinceMs: number): number {
+  /** Undefined when no success came later than ten intervals after the last. */
+  #longestGapSince(sinceMs: number): number | undefined {
     const gaps = this.#probe?.gaps.filter(({ toMs }) => toMs >= sinceMs) ?? []
-    return Math.max(10, ...gaps.map(({ ms }) => ms))
+    return gaps.map(({ ms }) => ms).toSorted((a, b) => b - a)[0]
   }
 
   #event(text: string): void {
@@ -209,9 +200,9 @@ function enterHint(): string[] {
   return [`nsenter --preserve-credentials -U -m -n -t ${process.pid}    (first)`]
 }
 
-async function stateOf(edge: Edge): Promise<string | undefined> {
-  const status = await edge.status()
-  return status.vrrp[0]?.state
+/** The first edge has the higher priority: it is the one that ends up active. */
+async function settled(edge: Edge, index: number): Promise<void> {
+  await edge.waitState(index === 0 ? "active" : "backup", { timeoutMs: 15_000 })
 }
 
 function parseOptions(words: readonly string[]): Options {

@@ -1,6 +1,6 @@
 /**
- * Takes docs/status-page.png, the picture of the status page in the README: the page as it is served,
- * over a sample status, in a headless Chromium.
+ * Takes docs/status-page.png, the picture of the status page in the README: the page as it is
+ * served, over a sample status, in a headless Chromium.
  *
  *     bun scripts/screenshot.ts [FILE] [light|dark]
  */

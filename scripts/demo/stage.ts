@@ -113,6 +113,7 @@ pool = "servers"
 [[pool]]
 name = "servers"
 balance = "round_robin"
+fail_timeout = "2s"
 servers = [
 ${list}
 ]

@@ -18,7 +18,6 @@ export interface Picture {
   readonly attempts: number
   readonly successes: number
   readonly servers: readonly { readonly name: string; readonly count: number }[]
-  readonly hints: readonly string[]
 }
 
 export class View {
@@ -50,10 +49,10 @@ export class View {
     }
   }
 
-  /** Lines that stay, below the picture. */
+  /** Lines that stay, whatever their length; the picture goes on below them. */
   print(text: string): void {
     this.#linesDrawn = 0
-    this.#write(`${text}\n`)
+    this.#write(`\n${text}\n`)
   }
 
   #redraw(content: readonly string[]): void {
@@ -75,7 +74,6 @@ function lines(picture: Picture, events: readonly string[]): string[] {
     `  requests ${picture.successes}   not answered ${unanswered(picture)}`,
     "",
     ...events.slice(-EVENTS_SHOWN_MAX).map((event) => `  ${event}`),
-    ...(picture.hints.length === 0 ? [] : ["", ...picture.hints.map((hint) => `  ${hint}`)]),
   ]
 }
 

@@ -3,8 +3,8 @@
  * Standard §9.2).
  *
  * A client that does not read must not fill our memory: at `UNREAD_BYTES_MAX` its stream ends, and
- * it may come back. A comment every few seconds keeps proxies from closing a quiet stream, and tells
- * us of clients that are gone.
+ * it may come back. A comment every few seconds keeps proxies from closing a quiet stream, and
+ * tells us of clients that are gone.
  */
 import type { AdminBackend, StatusEvent } from "./backend.ts"
 

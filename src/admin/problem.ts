@@ -10,7 +10,7 @@ export interface Problem {
   readonly members?: Readonly<Record<string, unknown>>
 }
 
-/** `type` is left at its default "about:blank", so `title` is the status phrase (RFC 9457 §4.2.1). */
+/** `type` is left at "about:blank", its default, so `title` is the status phrase (§4.2.1). */
 export function problemResponse({ status, detail, headers, members }: Problem): Response {
   const title = STATUS_CODES[status] ?? "Error"
   return Response.json(

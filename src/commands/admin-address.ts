@@ -2,9 +2,9 @@
  * Where the running edge answers: what `--admin` says, else what `[admin] listen` says in the
  * configuration file, else the usual socket.
  *
- * A file with an error in it must still lead to the edge that runs, because `causeway reload` has to
- * ask that edge to say what is wrong. So where the file cannot be loaded, its text is searched for
- * the socket: "unix:/…" means nothing else there.
+ * A file with an error in it must still lead to the edge that runs, because `causeway reload` has
+ * to ask that edge to say what is wrong. So where the file cannot be loaded, its text is searched
+ * for the socket: "unix:/…" means nothing else there.
  */
 import { readFileSync } from "node:fs"
 import type { AdminListen } from "../config/config.ts"

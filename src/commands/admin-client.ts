@@ -2,7 +2,8 @@
  * Asks the running edge over its admin API. Failures are `CommandFailure`s that say what to do.
  *
  * Never through a proxy: HTTP_PROXY is meant for the operator's other work, and Bun's `fetch` would
- * send the token there (`proxy: ""` does not stop it, removing the variables does; tried with 1.4.5).
+ * send the token there (`proxy: ""` does not stop it, removing the variables does; tried with
+ * 1.4.5).
  */
 import type { Status } from "../admin/backend.ts"
 import { type AdminAddress, adminAddresses, formatAdminAddress } from "./admin-address.ts"

@@ -1,4 +1,5 @@
 /** Every command of the program, in the order of the help. */
+import { resolve } from "node:path"
 import type { Command } from "./command.ts"
 
 export const COMMANDS: readonly Command[] = [
@@ -9,15 +10,17 @@ export const COMMANDS: readonly Command[] = [
     summary: "the daemon",
     details: `Signals: SIGHUP reloads the configuration; SIGTERM and SIGINT hand the addresses over,
 drain and end; a second one ends at once.`,
-    run: async (input) => (await import("./run.ts")).run(input),
+    // Absolute, because logs and the status are read elsewhere.
+    run: async ({ configPath }) =>
+      (await import("./run.ts")).run({ configPath: resolve(configPath) }),
   },
   {
     name: "check",
     words: [],
     options: ["config", "json"],
     summary: "validate the configuration and print the plan",
-    details: `Errors are shown with file:line:column and end with exit code 1. Looks at this host too:
-interfaces, addresses and ports that the configuration needs.`,
+    details: `Errors are shown with file:line:column and end with exit code 1. Looks at this host
+too: interfaces, addresses and ports that the configuration needs.`,
     run: async (input) => (await import("./check.ts")).check(input),
   },
   {
@@ -81,8 +84,9 @@ interfaces, addresses and ports that the configuration needs.`,
     words: [],
     options: ["root", "dry-run"],
     summary: "copy this program and its systemd units, settings and example configuration",
-    details: `Installs /usr/local/bin/causeway, the units causeway.service and causeway@.service, kernel
-settings, a system user, and an example configuration. A configuration that exists is never touched.`,
+    details: `Installs /usr/local/bin/causeway, the units causeway.service and causeway@.service,
+kernel settings, a system user, and an example configuration. A configuration that exists is never
+touched.`,
     run: async (input) => (await import("./install.ts")).install(input),
   },
   {

@@ -13,6 +13,7 @@ import { lockMemory, raiseOpenFilesLimit } from "../linux/process.ts"
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts"
 import { sdNotify, watchdogIntervalMs } from "../linux/unix-datagram.ts"
 import { Logger } from "../log/logger.ts"
+import { takeOverHangUp } from "./early-signals.ts"
 import { printError, printLine } from "./output.ts"
 import { version } from "./version-text.ts"
 
@@ -59,7 +60,7 @@ export async function run(options: { readonly configPath: string }): Promise<num
     printError(`causeway: ${startFailure(error)}`)
     return 1
   }
-  const watchdog = keepManagerInformed(daemon)
+  const watchdog = keepManagerInformed(daemon, log)
   log.info("daemon", "Ready", { version, threads, files_max: filesMax })
   const code = await Promise.race([untilStopped(daemon, log), hopeless.promise])
   clearInterval(watchdog)
@@ -102,13 +103,25 @@ function prepareHost(log: Logger, config: Config): void {
   }
 }
 
-function keepManagerInformed(daemon: Daemon): ReturnType<typeof setInterval> | undefined {
-  sdNotify("READY=1")
+function keepManagerInformed(
+  daemon: Daemon,
+  log: Logger,
+): ReturnType<typeof setInterval> | undefined {
+  tellManager("READY=1", log)
   const intervalMs = watchdogIntervalMs()
   if (intervalMs === undefined) return undefined
   return setInterval(() => {
-    if (daemon.isBeating) sdNotify("WATCHDOG=1")
+    if (daemon.isBeating) tellManager("WATCHDOG=1", log)
   }, intervalMs)
+}
+
+/** A manager that is gone, or too busy to listen (EAGAIN), is no reason to fall over. */
+function tellManager(text: string, log: Logger): void {
+  try {
+    sdNotify(text)
+  } catch (error) {
+    log.warn("daemon", "The service manager was not told", { text, error: String(error) })
+  }
 }
 
 /** SIGHUP reloads, SIGTERM and SIGINT stop, a second one stops at once. */
@@ -116,14 +129,14 @@ function untilStopped(daemon: Daemon, log: Logger): Promise<number> {
   const done = Promise.withResolvers<number>()
   const cutShort = Promise.withResolvers<void>()
   let isStopping = false
-  process.on("SIGHUP", () => {
-    if (!isStopping) void reload(daemon)
+  takeOverHangUp(() => {
+    if (!isStopping) void reload(daemon, log)
   })
   const stop = (signal: string) => {
     if (isStopping) return cutShort.resolve()
     isStopping = true
     log.info("daemon", "Stopping", { signal })
-    sdNotify("STOPPING=1")
+    tellManager("STOPPING=1", log)
     void daemon.stop(cutShort.promise).then(
       () => done.resolve(0),
       (error) => {
@@ -140,9 +153,9 @@ function untilStopped(daemon: Daemon, log: Logger): Promise<number> {
   return done.promise
 }
 
-async function reload(daemon: Daemon): Promise<void> {
+async function reload(daemon: Daemon, log: Logger): Promise<void> {
   // sd_notify(3): with Type=notify-reload the manager waits for READY=1 after RELOADING=1.
-  sdNotify(`RELOADING=1\nMONOTONIC_USEC=${Math.floor(monotonicNow() * 1000)}`)
+  tellManager(`RELOADING=1\nMONOTONIC_USEC=${Math.floor(monotonicNow() * 1000)}`, log)
   await daemon.reload()
-  sdNotify("READY=1")
+  tellManager("READY=1", log)
 }

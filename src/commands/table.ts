@@ -1,6 +1,6 @@
 /**
- * Text tables that fit the terminal: what is too much is left out column by column, in the order the
- * columns say, and then the widest text is cut.
+ * Text tables that fit the terminal: what is too much is left out column by column, in the order
+ * the columns say, and then the widest text is cut.
  */
 import type { Tone } from "./tone.ts"
 
@@ -63,21 +63,30 @@ function naturalWidths(columns: readonly Column[], rows: readonly Row[]): number
 /** The width of each column; 0: left out. */
 function fit(columns: readonly Column[], natural: readonly number[], width: number): number[] {
   const widths = [...natural]
-  const droppable = columns
-    .map(({ dropOrder }, index) => ({ dropOrder, index }))
-    .filter((each) => each.dropOrder !== undefined)
-    .toSorted((a, b) => Number(a.dropOrder) - Number(b.dropOrder))
   const cuttable = columns.findIndex(({ isCuttable }) => isCuttable)
   const excess = () => lineWidth(widths) - width
-  const slack = () => Math.max(0, (widths[cuttable] ?? 0) - CUT_WIDTH_MIN)
-  for (const { index } of droppable) {
-    if (excess() > slack()) widths[index] = 0
+  const isTooWide = () => excess() > Math.max(0, (widths[cuttable] ?? 0) - CUT_WIDTH_MIN)
+  const droppable = inDropOrder(columns)
+  for (const index of droppable) {
+    if (isTooWide()) widths[index] = 0
   }
-  const over = excess()
-  if (over > 0 && cuttable >= 0) {
-    widths[cuttable] = Math.max(1, (widths[cuttable] ?? 0) - over)
+  // The last one dropped may have made more room than was needed.
+  for (const index of droppable.toReversed()) {
+    const dropped = widths[index] === 0
+    if (dropped) widths[index] = natural[index] ?? 0
+    if (dropped && isTooWide()) widths[index] = 0
   }
+  const cutWidth = widths[cuttable] ?? 0
+  if (cutWidth > 0) widths[cuttable] = Math.max(1, cutWidth - Math.max(0, excess()))
   return widths
+}
+
+function inDropOrder(columns: readonly Column[]): number[] {
+  return columns
+    .map(({ dropOrder }, index) => ({ dropOrder, index }))
+    .filter(({ dropOrder }) => dropOrder !== undefined)
+    .toSorted((a, b) => Number(a.dropOrder) - Number(b.dropOrder))
+    .map(({ index }) => index)
 }
 
 function lineWidth(widths: readonly number[]): number {

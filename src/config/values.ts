@@ -26,8 +26,11 @@ export const boolean: Decoder<boolean> = scalar(
   (node) => (textOf(node) === undefined ? "" : "Write true or false, without quotes"),
 )
 
-export const text: Decoder<string> = scalar("text in quotes", textOf, (node) =>
-  node.type === "integer" ? `Write "${node.value}"` : "",
+/** A NUL would end the text early wherever it is handed to C. */
+export const text: Decoder<string> = scalar(
+  "text in quotes",
+  (node) => (textOf(node)?.includes("\0") ? undefined : textOf(node)),
+  (node) => (node.type === "integer" ? `Write "${node.value}"` : ""),
 )
 
 /** What goes into commands, metric labels and URLs. */

@@ -29,6 +29,7 @@ import type { Address } from "../net/address.ts"
 import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { TrackedState } from "../vrrp/tracking.ts"
 import { AccessLog } from "./access-log.ts"
+import { addressMark } from "./address-mark.ts"
 import { DataThreads } from "./data-threads.ts"
 import { listenerTemplates, refuseTakenEndpoints, StreamRows } from "./listeners.ts"
 import { Notifier } from "./notifier.ts"
@@ -356,6 +357,7 @@ export class Daemon implements AdminBackend {
 
   #startVrrp(): void {
     this.#vrrp = new VrrpThread({
+      addressMark: addressMark(this.#options.configPath),
       onState: (snapshot, previous) => this.#routerChanged(snapshot, previous),
       onLog: (record) => this.#log.log(record),
       onLeaving: (addresses: readonly Address[]) => this.#threads.reset(addresses),

@@ -4,7 +4,7 @@
  *
  * The listening sockets live here, one per thread and endpoint (SO_REUSEPORT), so that the sockets of
  * a thread that answers no more can be taken out of service at once and its clients reset, while the
- * other threads never notice. A hung thread may come to: its descriptors are shut down but keep their
+ * other threads never notice. A hung thread may come to: its connections are reset but keep their
  * numbers until it has really ended, else it would act on somebody else's.
  */
 import { Heartbeat } from "../dataplane/heartbeat.ts"
@@ -20,7 +20,8 @@ import { monotonicNow } from "../linux/clock.ts"
 import type { Fd } from "../linux/fd.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { Mailbox } from "../linux/mailbox.ts"
-import { listenTcp, resetFd, shutdownBoth } from "../linux/tcp.ts"
+import { canBeInterrupted } from "../linux/process.ts"
+import { disconnect, listenTcp, resetFd, shutdownListening } from "../linux/tcp.ts"
 import type { Address } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
 import { ServerBoard } from "../pool/server-board.ts"
@@ -85,6 +86,8 @@ export class DataThreads {
   readonly #buffers: Omit<DataThreadStart, "owner" | "index" | "mailbox" | "heartbeat">
   readonly #ledger: FdLedger
   readonly #threads: DataThread[] = []
+  /** Replaced, but still there. */
+  readonly #hung = new Set<DataThread>()
   readonly #pools = new Map<string, DataPoolSpec>()
   readonly #listeners = new Map<string, Listener>()
   readonly #deaths: Instant[] = []
@@ -295,10 +298,24 @@ export class DataThreads {
     for (const thread of this.#threads) {
       if (thread.isSilent(now, wasLate)) this.#replace(thread, "hung")
     }
+    this.#endHung()
+  }
+
+  /**
+   * Ends what was replaced, as soon as it can be ended: `terminate` waits, and all of the control
+   * thread with it, until the other has seen a signal, and one that is stuck in the kernel sees none.
+   */
+  #endHung(): void {
+    for (const thread of this.#hung) {
+      if (!canBeInterrupted(thread.heartbeat.threadId)) continue
+      this.#hung.delete(thread)
+      thread.worker.terminate()
+    }
   }
 
   #ended(thread: DataThread): void {
     thread.markEnded()
+    this.#hung.delete(thread)
     if (this.#isStopping) return
     if (this.#threads[thread.index] === thread) this.#replace(thread, "ended")
     else this.#closeLeftovers(thread) // a hung one that was replaced before
@@ -325,7 +342,7 @@ export class DataThreads {
       },
       accessLog: this.#accessLog,
     }))
-    if (why === "hung") thread.worker.terminate()
+    if (why === "hung") this.#hung.add(thread)
   }
 
   /** Its clients are reset and the kernel hands its share of new ones to a fresh set of sockets. */
@@ -333,12 +350,12 @@ export class DataThreads {
     for (const listener of this.#listeners.values()) {
       const old = listener.sockets[thread.index]
       if (old === undefined) continue
-      shutdownBoth(old.number)
+      shutdownListening(old.number)
       listener.sockets[thread.index] = listenTcp(listener.template.endpoint, { reusePort: true })
       thread.leftovers.push(old)
     }
     if (why === "ended") this.#closeLeftovers(thread)
-    else for (const fd of this.#ledger.heldBy(thread.owner)) shutdownBoth(fd)
+    else for (const fd of this.#ledger.heldBy(thread.owner)) disconnect(fd)
     const counters = this.listenerCounters[thread.index]
     if (counters !== undefined) this.budget.release(counters.sumOf("connections"))
     counters?.clearGauges()

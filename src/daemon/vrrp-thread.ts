@@ -20,6 +20,8 @@ const HUNG_AFTER_MS = 3_000
 const STOP_WAIT_MS = 1_000
 
 export interface VrrpThreadOptions {
+  /** IFA_PROTO of the addresses it places; the thread's own default unless given. */
+  readonly addressMark?: number
   readonly onState: (
     snapshot: VirtualRouterSnapshot,
     previous: VirtualRouterSnapshot | undefined,
@@ -55,6 +57,7 @@ export class VrrpThread {
     const start: VrrpThreadData = {
       mailbox: this.#mailbox.address,
       heartbeat: this.#heartbeat.buffer,
+      ...(options.addressMark === undefined ? {} : { addressMark: options.addressMark }),
     }
     this.#worker.postMessage(start, [this.#mailbox.address.port as unknown as ArrayBuffer])
   }

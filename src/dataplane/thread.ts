@@ -8,6 +8,7 @@ import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
 import { PipePool } from "../linux/pipe.ts"
+import { threadId } from "../linux/process.ts"
 import { type Handler, Reactor } from "../linux/reactor.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
 import type { Address } from "../net/address.ts"
@@ -52,6 +53,7 @@ class DataThread implements Handler {
 
   constructor(start: DataThreadStart) {
     this.#heartbeat = new Heartbeat(start.heartbeat)
+    this.#heartbeat.identify(threadId())
     this.#mailbox = new MailboxReader(start.mailbox)
     this.#faultInjection = start.faultInjection
     const allServerCounters = start.serverCounters.map(serverCounters)

@@ -211,10 +211,7 @@ export class CheckMachine {
 
   #onConfigure(timing: CheckTiming, isNewQuestion: boolean, now: Instant): CheckAction[] {
     this.#timing = timing
-    if (isNewQuestion) {
-      this.#isFresh = true
-      this.#against = 0
-    }
+    if (isNewQuestion) this.#isFresh = true
     const stage = this.#stage
     if (stage.name === "queued") return []
     if (stage.name === "probing") {

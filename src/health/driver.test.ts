@@ -172,6 +172,16 @@ describe("checks", () => {
     expect(bench.checker.get("b")?.state).toBe("down")
   })
 
+  test("firstResults() resolves when the targets without a result are gone", async () => {
+    const bench = new Bench()
+    bench.verdicts.set("a", PASS)
+    bench.checker.set([target("a"), target("b")])
+    await bench.clock.advance(0)
+    const waiting = bench.checker.firstResults()
+    bench.checker.set([target("a")])
+    expect(await waiting).toBeUndefined()
+  })
+
   test("firstResults() resolves at once when there is nothing to check", async () => {
     expect(await new Bench().checker.firstResults()).toBeUndefined()
   })
@@ -219,7 +229,8 @@ describe("reload", () => {
     bench.checker.set([target("a")])
     await bench.clock.advance(100)
     bench.verdicts.set("a", FAIL)
-    bench.checker.set([target("a", { check: { ...TCP, intervalMs: 100, fall: 2 } })])
+    const timing = { intervalMs: 100, timeoutMs: 90, rise: 5, fall: 2 }
+    bench.checker.set([target("a", { check: { ...TCP, ...timing } })])
     await bench.clock.advance(0)
     expect(bench.starts).toHaveLength(1)
     await bench.clock.advance(200)

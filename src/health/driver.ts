@@ -4,7 +4,7 @@
  * `set` takes the whole desired list and compares it by id with what runs. A target that did not
  * change keeps its state, counters and place in the schedule, which is what lets a reload pass
  * unnoticed; one that asks something new keeps its state until the next result; one whose address
- * changed is another server and starts unknown.
+ * or type of check changed is another target and starts unknown.
  *
  * How many probes run at once is bounded, apart for sockets and for programs, which cost so much
  * more. Who finds no room waits in line; a target stands there at most once, so no target can
@@ -83,7 +83,7 @@ export class HealthChecker {
     for (const job of this.#jobs.values()) {
       const target = wanted.get(job.target.id)
       if (target === undefined) this.#remove(job)
-      else if (isSameServer(target, job.target)) this.#update(job, target)
+      else if (isSameTarget(target, job.target)) this.#update(job, target)
       else this.#replace(job)
     }
     const added = targets.filter(({ id }) => !this.#jobs.has(id))
@@ -135,7 +135,7 @@ export class HealthChecker {
     this.#feed(job, { type: "configure", timing: target.check, isNewQuestion })
   }
 
-  /** Another server takes the job's place. */
+  /** Another target takes the job's place. */
   #replace(job: Job): void {
     this.#remove(job)
     if (job.machine.status().state !== "unknown") this.#tell(job, "unknown", "not checked yet")
@@ -255,7 +255,7 @@ function snapshotOf({ target, machine, sinceEpochMs }: Job): CheckSnapshot {
   return { id: target.id, name: target.name, ...status, sinceEpochMs }
 }
 
-function isSameServer(left: CheckTarget, right: CheckTarget): boolean {
+function isSameTarget(left: CheckTarget, right: CheckTarget): boolean {
   return left.check.type === right.check.type && isSameEndpoint(left.address, right.address)
 }
 

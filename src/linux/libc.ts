@@ -33,6 +33,7 @@ export const libc = dlopen("libc.so.6", {
   getpeername: { args: [i32, ptr, ptr], returns: i32 },
   getsockname: { args: [i32, ptr, ptr], returns: i32 },
   getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
+  gettid: { args: [], returns: i32 },
   if_nametoindex: { args: [ptr], returns: u32 },
   ioctl: { args: [i32, u32, ptr], returns: i32 },
   listen: { args: [i32, i32], returns: i32 },

@@ -1,6 +1,7 @@
 /**
  * What the process asks of the kernel about itself: descriptors, memory, scheduling.
  */
+import { readFileSync } from "node:fs"
 import { NativeBytes } from "./bytes.ts"
 import { check } from "./fd.ts"
 import { lastErrno, libc, NULL } from "./libc.ts"
@@ -31,6 +32,25 @@ export function raiseOpenFilesLimit(): number {
 export function lockMemory(): { ok: true } | { ok: false; errno: number } {
   if (libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) === 0) return { ok: true }
   return { ok: false, errno: lastErrno() }
+}
+
+/** The kernel's number of the calling thread. */
+export function threadId(): number {
+  return libc.gettid()
+}
+
+/**
+ * Whether a thread of this process could act on a signal now: not while it waits for something in
+ * the kernel that cannot be interrupted (state D), not while a debugger has stopped it (t).
+ */
+export function canBeInterrupted(thread: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/self/task/${thread}/stat`, "latin1")
+    // The state follows the command name, which may itself hold blanks and parentheses.
+    return "RS".includes(stat.charAt(stat.lastIndexOf(")") + 2))
+  } catch {
+    return false // it has ended
+  }
 }
 
 /** Puts the calling thread under SCHED_FIFO with `priority` (1–99). */

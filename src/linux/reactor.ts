@@ -35,13 +35,25 @@ export class Reactor {
   readonly #epoll = new Epoll(EVENTS_MAX)
   readonly #handlers: (Handler | undefined)[] = []
   readonly #generations: number[] = []
+  /** The pass in which a descriptor was deferred last. */
+  readonly #deferredIn: number[] = []
+  readonly #onProgress: () => void
   #deferred: Deferred[] = []
+  /** The other of two lists that take turns, so that a pass makes no object. */
+  #deferredBefore: Deferred[] = []
+  #passes = 0
+
+  /** `onProgress` is called before each handler: a pass may be long, a handler must not. */
+  constructor(onProgress: () => void = () => {}) {
+    this.#onProgress = onProgress
+  }
 
   /** Registers `fd`; throws `SystemError` when the kernel refuses. */
   add(fd: number, events: number, handler: Handler): void {
     while (this.#handlers.length <= fd) {
       this.#handlers.push(undefined)
       this.#generations.push(0)
+      this.#deferredIn.push(-1)
     }
     this.#epoll.add(fd, events, this.#generation(fd))
     this.#handlers[fd] = handler
@@ -53,7 +65,10 @@ export class Reactor {
 
   /** Forgets `fd` before it is closed; closing takes it out of the epoll set. */
   forget(fd: number): void {
+    // Never added, such as a client turned away at once. Growing here would leave holes below it.
+    if (fd >= this.#handlers.length) return
     this.#handlers[fd] = undefined
+    this.#deferredIn[fd] = -1
     this.#generations[fd] = (this.#generation(fd) + 1) & GENERATION_MASK
   }
 
@@ -63,8 +78,10 @@ export class Reactor {
     this.forget(fd)
   }
 
-  /** Calls the handler of `fd` again in the next pass, unless it is forgotten until then. */
+  /** Calls the handler of `fd` once more in the next pass, unless it is forgotten until then. */
   defer(fd: number): void {
+    if (this.#deferredIn[fd] === this.#passes) return
+    this.#deferredIn[fd] = this.#passes
     this.#deferred.push({ fd, generation: this.#generation(fd) })
   }
 
@@ -84,7 +101,9 @@ export class Reactor {
     const waitMs = deferred.length > 0 ? 0 : this.timers.waitMs(monotonicNow(), waitMsMax)
     const count = this.#epoll.wait(waitMs)
     this.now = monotonicNow()
-    this.#deferred = []
+    this.#passes++
+    this.#deferred = this.#deferredBefore
+    this.#deferredBefore = deferred
     for (let index = 0; index < count; index++) {
       const fd = this.#epoll.fd(index)
       if (this.#epoll.generation(index) !== this.#generations[fd]) continue
@@ -93,6 +112,7 @@ export class Reactor {
     for (const { fd, generation } of deferred) {
       if (generation === this.#generations[fd]) this.#dispatch(fd, 0)
     }
+    deferred.length = 0
     this.timers.advance(this.now)
   }
 
@@ -107,6 +127,7 @@ export class Reactor {
   #dispatch(fd: number, events: number): void {
     const handler = this.#handlers[fd]
     if (handler === undefined) return
+    this.#onProgress()
     try {
       handler.handle(fd, events)
     } catch (error) {

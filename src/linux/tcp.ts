@@ -53,6 +53,9 @@ const KEEPALIVE_COUNT = 6
 
 const BACKLOG = 4096
 
+/** A `struct sockaddr` of zeros is of the family AF_UNSPEC. */
+const unspecified = new NativeBytes(16)
+
 const option = new NativeBytes(8)
 const optionLength = new NativeBytes(4)
 
@@ -190,9 +193,17 @@ export function shutdownWrite(fd: number): void {
   libc.shutdown(fd, SHUT_WR)
 }
 
-/** Ends both directions without giving up the descriptor's number. */
-export function shutdownBoth(fd: number): void {
+/** Stops listening, and resets whom nobody has accepted, without giving up the number. */
+export function shutdownListening(fd: number): void {
   libc.shutdown(fd, SHUT_RDWR)
+}
+
+/**
+ * Ends a connection with RST without giving up the descriptor's number: connect(2) to AF_UNSPEC. A
+ * FIN would let the peer take half an answer for the whole.
+ */
+export function disconnect(fd: number): void {
+  libc.connect(fd, unspecified.address, unspecified.bytes.length)
 }
 
 export function closeFd(fd: number): void {

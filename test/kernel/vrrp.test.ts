@@ -65,21 +65,44 @@ describe("an active router", () => {
     await router.reaches("active")
     expect(await a.addresses("cw-edge")).toEqual(["192.0.2.40/32"])
     expect(await answers()).toBe(true)
-    expect(await a.ip("address show dev cw-edge")).toContain("192.0.2.40/32 scope link")
+    expect(await a.ip("address show dev cw-edge")).toContain("192.0.2.40/32 scope host")
   })
 
-  test("never makes the address a source address, not even for an unnumbered interface", async () => {
-    const other = await lab.lan("other")
-    await other.join(a)
-    await a.ip("route add 198.51.100.0/24 dev eth1")
-    await a.ip("route add default via 192.0.2.9")
-    for (const placement of ["process", "interface"] as const) {
+  for (const placement of ["process", "interface"] as const) {
+    test(`never makes the address a source address (placement ${placement})`, async () => {
+      const other = await lab.lan("other")
+      await other.join(a)
+      await a.ip("route add 198.51.100.0/24 dev eth1")
+      await a.ip("route add 198.18.0.0/24 dev eth0")
+      await a.ip("route add default via 192.0.2.9")
       const router = await startRouter(a, [routerConfig({ ...FAST, placement })])
       await router.reaches("active")
-      for (const target of ["192.0.2.9", "198.51.100.7", "203.0.113.1"])
-        expect(await a.ip(`route get ${target}`)).toContain("src 192.0.2.1")
-      await router.process.stop()
-    }
+      expect(await a.holds(VIP)).toBe(true)
+      for (const target of [
+        "192.0.2.9",
+        "203.0.113.1",
+        // Without a gateway, over an interface with an address and one without.
+        "198.18.0.7",
+        "198.51.100.7",
+        "224.0.0.18 oif eth0",
+        "239.1.2.3",
+        "255.255.255.255 oif eth0",
+      ])
+        expect(await a.ip(`route get ${target}`)).toContain("src 192.0.2.1 ")
+      expect(await answers()).toBe(true)
+    })
+  }
+
+  test("with a prefix length that the interface has too, is a secondary address there", async () => {
+    await a.ip("route add 198.18.0.0/24 dev eth0")
+    const addresses = prefixes("192.0.2.40/24")
+    const config = routerConfig({ ...FAST, placement: "interface", addresses })
+    const router = await startRouter(a, [config])
+    await router.reaches("active")
+    expect(await a.ip("address show dev eth0")).toContain("192.0.2.40/24 scope global secondary")
+    for (const target of ["192.0.2.9", "198.18.0.7", "239.1.2.3 oif eth0"])
+      expect(await a.ip(`route get ${target}`)).toContain("src 192.0.2.1 ")
+    expect(await answers()).toBe(true)
   })
 
   test("sends gratuitous ARP in both forms, five times, and five more after the delay", async () => {
@@ -256,7 +279,7 @@ describe("start-up", () => {
     const config = routerConfig({ ...FAST, placement: "interface", leaseMs: 0 })
     const first = await startRouter(a, [config])
     await first.reaches("active")
-    expect(await a.ip("address show dev eth0")).toContain("192.0.2.40/32 scope link")
+    expect(await a.ip("address show dev eth0")).toContain("192.0.2.40/32 scope host")
     await first.process.stop({ signal: "SIGKILL" })
     await a.ip("address add 192.0.2.41/32 dev eth0")
     expect(await a.holds(VIP)).toBe(true)

@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
+import type { Status } from "../../src/admin/backend.ts"
 import type { Host } from "./host.ts"
 import type { CommandResult, ManagedProcess, StopOptions } from "./process.ts"
 import { eventually, type WaitOptions } from "./wait.ts"
@@ -16,46 +17,6 @@ export interface EdgeOptions {
   readonly ready?: boolean
   /** Put before the program, such as `["taskset", "-c", "0"]`. */
   readonly wrapper?: readonly string[]
-}
-
-/** The fields of DESIGN.md §5 that tests look at; the rest is there too. */
-export interface EdgeStatus {
-  readonly node: string
-  readonly version: string
-  readonly uptime_seconds: number
-  readonly config: {
-    readonly path: string
-    readonly loaded_at: string
-    readonly generation: number
-    readonly last_error: string | null
-  }
-  readonly vrrp: readonly {
-    readonly name: string
-    readonly state: "initialize" | "backup" | "active" | "fault"
-    readonly priority: number
-    readonly effective_priority: number
-    readonly addresses: readonly string[]
-    readonly since: string
-  }[]
-  readonly pools: readonly {
-    readonly name: string
-    readonly servers: readonly {
-      readonly name: string
-      readonly address: string
-      readonly weight: number
-      readonly admin: "ready" | "drain" | "maintenance"
-      readonly health: "up" | "down" | "unknown"
-      readonly reason: string
-      readonly connections: number
-      readonly since: string
-    }[]
-  }[]
-  readonly streams: readonly {
-    readonly name: string
-    readonly bind: readonly string[]
-    readonly connections: number
-    readonly total: number
-  }[]
 }
 
 /**
@@ -146,18 +107,18 @@ export class Edge {
     })
   }
 
-  async status(): Promise<EdgeStatus> {
+  async status(): Promise<Status> {
     const response = await this.request("/v1/status")
     if (!response.ok) throw new Error(`/v1/status: ${response.status} ${await response.text()}`)
-    return (await response.json()) as EdgeStatus
+    return (await response.json()) as Status
   }
 
   /** Waits until the status satisfies `condition`, and returns it. */
   async waitStatus(
-    condition: (status: EdgeStatus) => unknown,
+    condition: (status: Status) => unknown,
     options: WaitOptions = {},
-  ): Promise<EdgeStatus> {
-    let last: EdgeStatus | undefined
+  ): Promise<Status> {
+    let last: Status | undefined
     try {
       return await eventually(async () => {
         last = await this.status()
@@ -171,9 +132,9 @@ export class Edge {
 
   /** Waits until the virtual router (the first, or by name) is in a state. */
   waitState(
-    state: EdgeStatus["vrrp"][number]["state"],
+    state: Status["vrrp"][number]["state"],
     options: WaitOptions & { readonly vrrp?: string } = {},
-  ): Promise<EdgeStatus> {
+  ): Promise<Status> {
     return this.waitStatus(
       ({ vrrp }) =>
         vrrp.find(({ name }) => options.vrrp === undefined || name === options.vrrp)?.state ===
@@ -188,7 +149,7 @@ export class Edge {
     server: string,
     health: "up" | "down" | "unknown",
     options: WaitOptions = {},
-  ): Promise<EdgeStatus> {
+  ): Promise<Status> {
     return this.waitStatus(
       ({ pools }) =>
         pools.find(({ name }) => name === pool)?.servers.find(({ name }) => name === server)
@@ -233,17 +194,12 @@ export class Edge {
     return this.command("reload")
   }
 
-  /** Server-sent events of `/v1/events` until `signal` aborts. */
-  async *events(signal: AbortSignal): AsyncGenerator<{ event: string; data: unknown }> {
-    const response = await this.request("/v1/events", { signal })
-    const decoder = new TextDecoder()
-    let buffered = ""
-    for await (const chunk of response.body ?? []) {
-      buffered += decoder.decode(chunk, { stream: true })
-      const blocks = buffered.split("\n\n")
-      buffered = blocks.pop() ?? ""
-      for (const block of blocks) yield parseEvent(block)
-    }
+  /** Records the server-sent events of `/v1/events` from now on. */
+  async watchEvents(): Promise<EventWatch> {
+    const abort = new AbortController()
+    // Resolves with the header, which the edge sends when the watch is in place.
+    const response = await this.request("/v1/events", { signal: abort.signal })
+    return new EventWatch(response, abort)
   }
 
   /** SIGKILL: what a crash looks like to the kernel. */
@@ -273,18 +229,57 @@ export class Edge {
   }
 }
 
+export interface EdgeEvent {
+  readonly event: string
+  readonly data: unknown
+}
+
+export class EventWatch {
+  readonly events: EdgeEvent[] = []
+  readonly #abort: AbortController
+
+  constructor(response: Response, abort: AbortController) {
+    this.#abort = abort
+    this.#read(response).catch(() => {
+      // Closed by us, or the edge has ended: there is nothing more to record.
+    })
+  }
+
+  /** The first event of this kind, come or to come. */
+  waitFor(event: string, options: WaitOptions = {}): Promise<EdgeEvent> {
+    const what = `event ${event}`
+    return eventually(() => this.events.find((each) => each.event === event), { what, ...options })
+  }
+
+  close(): void {
+    this.#abort.abort()
+  }
+
+  async #read(response: Response): Promise<void> {
+    const decoder = new TextDecoder()
+    let buffered = ""
+    for await (const chunk of response.body ?? []) {
+      buffered += decoder.decode(chunk, { stream: true })
+      const blocks = buffered.split("\n\n")
+      buffered = blocks.pop() ?? ""
+      this.events.push(...blocks.flatMap((block) => parseEvent(block) ?? []))
+    }
+  }
+}
+
 /** Prometheus text: samples by name with labels, as printed. */
 export function parseMetrics(text: string): Map<string, number> {
   const samples = new Map<string, number>()
   for (const line of text.split("\n")) {
     if (line === "" || line.startsWith("#")) continue
     const match = /^([^{\s]+(?:\{.*\})?)\s+(\S+)/.exec(line)
-    if (match !== null) samples.set(match[1] ?? "", Number(match[2]))
+    if (match !== null) samples.set(match[1] ?? "", Number(match[2]?.replace("Inf", "Infinity")))
   }
   return samples
 }
 
-function parseEvent(block: string): { event: string; data: unknown } {
+/** Undefined for a comment. */
+function parseEvent(block: string): EdgeEvent | undefined {
   const lines = block.split("\n")
   const field = (name: string) =>
     lines
@@ -292,10 +287,12 @@ function parseEvent(block: string): { event: string; data: unknown } {
       .map((line) => line.slice(name.length + 1).trimStart())
       .join("\n")
   const data = field("data")
-  return { event: field("event") || "message", data: data === "" ? undefined : JSON.parse(data) }
+  if (data === "") return undefined
+  return { event: field("event") || "message", data: JSON.parse(data) }
 }
 
-function defaultBinary(): readonly string[] {
+/** What runs unless told otherwise; throws when it is not built. */
+export function defaultBinary(): readonly string[] {
   const { CAUSEWAY_BINARY = `${import.meta.dir}/../../dist/causeway` } = process.env
   const path = resolve(CAUSEWAY_BINARY)
   if (!existsSync(path)) throw new Error(`${path} does not exist: run \`npm run build\` first`)

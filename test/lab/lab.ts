@@ -34,9 +34,8 @@ export class Lab implements AsyncDisposable {
   readonly #lans = new Map<string, Lan>()
 
   constructor(name: string) {
-    const random = Math.random().toString(36).slice(2, 6)
     this.name = name
-    this.prefix = `${PREFIX}-${process.pid}-${startTicks(process.pid)}-${random}`
+    this.prefix = ownedPrefix()
     this.directory = mkdtempSync(join(tmpdir(), `${this.prefix}-`))
   }
 
@@ -89,6 +88,12 @@ export class Lab implements AsyncDisposable {
     mkdirSync(host.directory)
     return host
   }
+}
+
+/** Begins a name, in /run/netns or the temp folder, that is swept once this process is gone. */
+export function ownedPrefix(): string {
+  const random = Math.random().toString(36).slice(2, 6)
+  return `${PREFIX}-${process.pid}-${startTicks(process.pid)}-${random}`
 }
 
 /**

@@ -2,15 +2,17 @@
  * Real MariaDB servers for tests, demo and bench: private data directories, small memory, ready in
  * well under a second, with GTID replication between them on request.
  *
- * `mariadb-install-db` runs once per process; every server starts from a copy of what it made, so
- * all of them have the same empty history and a replica needs no dump. The accounts in `ACCOUNTS`
- * exist from the start on every server. Durability is off: nothing here outlives the test.
+ * `mariadb-install-db` runs once, and every server starts from a copy of what it made: so all have
+ * the same empty history, and a replica needs no dump. The copy's origin goes when the last server
+ * does. The accounts in `ACCOUNTS` exist on every server from the start. Data survives a kill of
+ * the server and no more.
  */
 import { chmodSync, chownSync, cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
-import { basename, join } from "node:path"
+import { join } from "node:path"
 import type { Host } from "./host.ts"
+import { ownedPrefix } from "./lab.ts"
 import { execCommand, ManagedProcess } from "./process.ts"
 import { eventually } from "./wait.ts"
 
@@ -56,6 +58,7 @@ export async function startMariaDb(options: MariaDbOptions = {}): Promise<MariaD
   const isOwnNetwork = options.host === undefined && options.netns === undefined
   const port = options.port ?? (isOwnNetwork ? await freePort() : 3306)
   const server = new MariaDb(options, port)
+  servers.add(server)
   try {
     cpSync(await template(), server.directory, { recursive: true, preserveTimestamps: true })
     giveTo(server.directory)
@@ -84,7 +87,7 @@ export class MariaDb implements AsyncDisposable {
     this.address = options.address ?? "127.0.0.1"
     this.port = port
     this.serverId = options.serverId ?? (options.replicaOf === undefined ? 1 : 2)
-    this.directory = makeDirectory(options.host?.namespace ?? "causeway")
+    this.directory = makeDirectory()
     this.socketPath = join(this.directory, "sock")
   }
 
@@ -171,6 +174,8 @@ export class MariaDb implements AsyncDisposable {
   async stop(): Promise<void> {
     if (this.running) await this.kill()
     removeDirectory(this.directory)
+    servers.delete(this)
+    if (servers.size === 0) await removeTemplate()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -209,7 +214,7 @@ export class MariaDb implements AsyncDisposable {
 const SMALL_AND_FAST = {
   "innodb-buffer-pool-size": "8M",
   "innodb-log-file-size": "4M",
-  "innodb-flush-log-at-trx-commit": 0,
+  "innodb-flush-log-at-trx-commit": 2, // survives a kill, which replication needs
   "innodb-flush-method": "nosync",
   "innodb-fast-shutdown": 2,
   "innodb-buffer-pool-load-at-startup": 0,
@@ -241,17 +246,25 @@ function userArguments(): string[] {
   return process.getuid?.() === 0 && serverUser() === undefined ? ["--user=root"] : []
 }
 
-/** A data directory ready to be copied; made once per process and removed at its end. */
+/** A data directory ready to be copied. */
 function template(): Promise<string> {
   templateMade ??= makeTemplate()
   return templateMade
 }
 
+async function removeTemplate(): Promise<void> {
+  const made = templateMade
+  templateMade = undefined
+  if (made !== undefined) removeDirectory(await made)
+}
+
 let templateMade: Promise<string> | undefined
+/** Started and not stopped. */
+const servers = new Set<MariaDb>()
 
 async function makeTemplate(): Promise<string> {
-  const directory = makeDirectory("causeway-template")
-  const accounts = makeDirectory("causeway-accounts")
+  const directory = makeDirectory()
+  const accounts = makeDirectory()
   const sqlPath = join(accounts, "accounts.sql")
   await Bun.write(sqlPath, accountsSql())
   giveTo(accounts)
@@ -321,9 +334,9 @@ function serverUser(): { readonly uid: number; readonly gid: number } | undefine
   return isMapped ? { uid, gid } : undefined
 }
 
-/** Not under the lab's folder, which only root may enter. With a lab's prefix it is swept too. */
-function makeDirectory(prefix: string): string {
-  const directory = mkdtempSync(join(tmpdir(), `${basename(prefix)}-mariadb-`))
+/** Not under the lab's folder, which only root may enter. */
+function makeDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), `${ownedPrefix()}-mariadb-`))
   chmodSync(directory, 0o711)
   giveTo(directory)
   if (directories.size === 0) process.on("exit", () => directories.forEach(removeDirectory))

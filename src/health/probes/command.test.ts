@@ -33,13 +33,13 @@ function shell(
 
 describe("environment", () => {
   test("commandEnvironment() tells which server is meant", () => {
-    expect(commandEnvironment(target([], { env: { CAUSEWAY_PROXY_NAME: "mysql" } }))).toEqual({
+    expect(commandEnvironment(target([], { env: { CAUSEWAY_POOL: "mysql" } }))).toEqual({
       PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
       LANG: "C.UTF-8",
       CAUSEWAY_SERVER_NAME: "m1",
       CAUSEWAY_SERVER_ADDR: "192.0.2.11",
       CAUSEWAY_SERVER_PORT: "3306",
-      CAUSEWAY_PROXY_NAME: "mysql",
+      CAUSEWAY_POOL: "mysql",
     })
   })
 
@@ -122,7 +122,10 @@ describe("processes", () => {
   })
 
   test("probeCommand() ends with the program when another process holds its output", async () => {
-    const { reason, durationMs } = await shell("setsid sleep 5 & echo started $!")
+    // The inner shell speaks when it has left the group; what it becomes holds standard error.
+    const { reason, durationMs } = await shell(
+      "pid=$(setsid sh -c 'echo $$; exec sleep 5 >/dev/null' &); echo started $pid",
+    )
     expect(reason).toStartWith("started ")
     expect(durationMs).toBeLessThan(4000)
     process.kill(Number(reason.split(" ")[1]), "SIGKILL")

@@ -44,6 +44,8 @@ const CASES: [string, string, Outcome][] = [
       "HTTP/1.1 204 No Content\r\n\r\n",
     done(204, ""),
   ],
+  ["a switch of protocols", "HTTP/1.1 101 Switching\r\n\r\n\x81", done(101, "")],
+  ["no body where there is none", "HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n", done(304, "")],
   ["a status line without reason", "HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n", done(404, "")],
   ["a field name in any case", "HTTP/1.1 200 OK\r\ncontent-LENGTH:   1 \r\n\r\nab", done(200, "a")],
   ["nothing", "", failed(0, "closed without a response")],
@@ -113,6 +115,16 @@ describe("HttpResponseReader", () => {
     expect(read([`${head}${"a".repeat(64)}`])).toEqual(done(200, "a".repeat(64)))
     expect(read([`${head}${"a".repeat(65)}`])).toEqual(done(200, "a".repeat(64)))
     expect(read([head, "a".repeat(63), "bc"])).toEqual(done(200, `${"a".repeat(63)}b`))
+  })
+
+  test("push() takes a chunk line of 1 KiB and refuses one byte more", () => {
+    const start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    const line = `2;${"x".repeat(1022)}`
+    const largest = `${start}${line}\r\nok\r\n0\r\n\r\n`
+    expect(read([largest])).toEqual(done(200, "ok"))
+    expect(read([...largest])).toEqual(done(200, "ok"))
+    expect(read([`${start}${line}x\r\nok\r\n0\r\n\r\n`])).toEqual(failed(200, "malformed chunk"))
+    expect(read([`${start}${line}xx`])).toEqual(failed(200, "malformed chunk"))
   })
 
   test("push() takes a head of 16 KiB and refuses one byte more", () => {

@@ -4,7 +4,7 @@
  * Bytes in by `push`, in any portions; `end` when the server closes. After each call `state` is
  * "head" or "body" while more is needed, then "done" or "failed". Interim responses are passed over
  * (RFC 9110 §15.2). Framing follows RFC 9112 §6.3: chunked, Content-Length, else until close. A
- * body beyond `bodyBytesMax` is cut there, not refused: a check looks for a word, not for the whole.
+ * body beyond `bodyBytesMax` is cut there, not refused: a check looks for a word, not the whole.
  */
 export interface HttpResponseOptions {
   /** Stop after the head. */

@@ -178,8 +178,8 @@ describe("judgement", () => {
     [
       "HEAD, whose length is not followed by a body",
       page.slice(0, -12),
-      { method: "HEAD" },
-      ok("status 200"),
+      { method: "HEAD", expectBody: "well" },
+      bad("status 200, but the body does not match well"),
     ],
   ]
   test.each(cases)("probeHttp() judges %s", async (_, response, overrides, finding) => {

@@ -10,16 +10,20 @@
  * `InterfacePlacement`: on the interface itself, for those who need to see it there. After a crash
  * the address stays for the rest of its lease.
  *
- * Both with link scope: the kernel prefers any address of global scope when it picks the source of
- * a connection, so the host never speaks as the virtual address of its own accord.
+ * A /32 has host scope: the kernel answers for it and never picks it as the source of what the host
+ * says of its own accord (one of link scope it does pick, for multicast and over routes without a
+ * gateway). With a shorter prefix the scope must be that of the interface's own address (EINVAL
+ * otherwise); it is then a secondary one, and those are never picked either.
  */
-import { type InterfaceAddress, SCOPE_LINK } from "../../linux/address-message.ts"
+import { type InterfaceAddress, SCOPE_GLOBAL, SCOPE_HOST } from "../../linux/address-message.ts"
 import { EBUSY, SystemError } from "../../linux/errno.ts"
-import type { LinkRef } from "../../linux/link-message.ts"
+import type { Link, LinkRef } from "../../linux/link-message.ts"
 import type { Rtnetlink } from "../../linux/rtnetlink.ts"
 import { readSysctl } from "../../linux/sysctl.ts"
 import { openTun, type TunDevice } from "../../linux/tun.ts"
 import { formatPrefix, type Prefix } from "../../net/address.ts"
+
+const HOST_PREFIX_BITS = 32
 
 export interface PlacementOptions {
   readonly rtnetlink: Rtnetlink
@@ -49,15 +53,15 @@ export class ProcessPlacement implements Placement {
 
   hold({ address }: Prefix, _link: LinkRef, leaseS: number | undefined): void {
     this.#options.rtnetlink.replaceAddress(this.#device, {
-      prefix: { address, length: 32 },
-      scope: SCOPE_LINK,
+      prefix: { address, length: HOST_PREFIX_BITS },
+      scope: SCOPE_HOST,
       protocol: this.#options.addressMark,
       ...lifetime(leaseS),
     })
   }
 
   remove({ address }: Prefix): void {
-    this.#options.rtnetlink.deleteAddress(this.#device, { address, length: 32 })
+    this.#options.rtnetlink.deleteAddress(this.#device, { address, length: HOST_PREFIX_BITS })
   }
 
   obstacles(link: LinkRef): string[] {
@@ -89,7 +93,7 @@ export class InterfacePlacement implements Placement {
     if (known?.index !== link.index && this.#isForeign(prefix, link)) return
     this.#options.rtnetlink.replaceAddress(link, {
       prefix,
-      scope: SCOPE_LINK,
+      scope: prefix.length === HOST_PREFIX_BITS ? SCOPE_HOST : SCOPE_GLOBAL,
       protocol: this.#options.addressMark,
       ...lifetime(leaseS),
     })
@@ -122,19 +126,25 @@ export class InterfacePlacement implements Placement {
 
 /**
  * Removes what a previous run of ours left on interfaces: it is not Active, so it must not hold
- * them. Addresses without the mark are never touched. Returns what was removed.
+ * them. Addresses without the mark are never touched, nor those on a device of `ProcessPlacement`:
+ * it exists, so its process is alive. Returns what was removed.
  */
 export function removeLeftovers(options: PlacementOptions): Prefix[] {
   const { rtnetlink } = options
-  const names = new Map(rtnetlink.links().map((link) => [link.index, link.name]))
+  const links = new Map(rtnetlink.links().map((link) => [link.index, link]))
   return rtnetlink
     .addresses({ family: 4 })
     .filter((found) => isOurs(found, options))
     .filter(({ ifindex, prefix }) => {
-      const link = { index: ifindex, name: names.get(ifindex) ?? `interface ${ifindex}` }
+      const link = links.get(ifindex)
+      if (link === undefined || isProcessDevice(link)) return false
       return rtnetlink.deleteAddress(link, prefix)
     })
     .map(({ prefix }) => prefix)
+}
+
+function isProcessDevice({ kind, name }: Link): boolean {
+  return kind === "tun" && name.startsWith(TUN_NAME_START)
 }
 
 function isOurs(found: InterfaceAddress, { addressMark }: PlacementOptions): boolean {
@@ -164,8 +174,10 @@ function openNamedTun(routerName: string, rtnetlink: Rtnetlink): TunDevice {
 
 /** IFNAMSIZ - 1. */
 const TUN_NAME_BYTES_MAX = 15
+const TUN_NAME_START = "cw-"
 
 /** What an interface may not be called is replaced; what is too long is cut. */
 export function tunName(routerName: string): string {
-  return `cw-${routerName.replace(/[^A-Za-z0-9_.-]/g, "-")}`.slice(0, TUN_NAME_BYTES_MAX)
+  const plain = routerName.replace(/[^A-Za-z0-9_.-]/g, "-")
+  return `${TUN_NAME_START}${plain}`.slice(0, TUN_NAME_BYTES_MAX)
 }
