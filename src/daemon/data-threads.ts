@@ -7,6 +7,7 @@
  * other threads never notice. A hung thread may come to: its connections are reset but keep their
  * numbers until it has really ended, else it would act on somebody else's.
  */
+import { SessionBudget } from "../connection/session-budget.ts"
 import { Heartbeat } from "../dataplane/heartbeat.ts"
 import type {
   DataFault,
@@ -30,7 +31,7 @@ import {
   type ServerCounters,
   serverCounters,
 } from "../pool/server-counters.ts"
-import { SessionBudget, type StreamRecord } from "../stream/context.ts"
+import type { StreamRecord } from "../stream/context.ts"
 import {
   allocateListenerCounters,
   type ListenerCounters,

@@ -7,8 +7,10 @@
  */
 
 import type { MailboxAddress } from "../linux/mailbox.ts"
-import type { Address } from "../net/address.ts"
+import type { Address, Endpoint } from "../net/address.ts"
 import type { PoolSpec } from "../pool/pool.ts"
+import type { HttpConfig } from "../config/http-config.ts"
+import type { HttpRecord } from "../http/context.ts"
 import type { StreamRecord } from "../stream/context.ts"
 import type { StreamListenerSpec } from "../stream/driver.ts"
 
@@ -22,10 +24,31 @@ export interface DataPoolSpec extends PoolSpec {
 }
 
 /** A listening socket that is this thread's; control opened it and will close it. */
-export interface DataListenerSpec extends StreamListenerSpec {
+export type DataListenerSpec = (DataStreamSpec | DataHttpSpec) & {
   /** Stays the same while the socket does. */
   readonly id: string
   readonly fd: number
+}
+
+export interface DataStreamSpec extends StreamListenerSpec {
+  readonly kind: "stream"
+}
+
+/** One endpoint of an HTTP service. */
+export interface DataHttpSpec {
+  readonly kind: "http"
+  /** Names a `DataHttpService` that was set before or with it. */
+  readonly service: string
+  readonly endpoint: Endpoint
+  readonly isTls: boolean
+}
+
+/** What the endpoints of one `[[http]]` share; each thread compiles its own route table from it. */
+export interface DataHttpService {
+  readonly config: HttpConfig
+  /** Row of the listener, and of each of its routes in their order, in the `HttpCounters`. */
+  readonly row: number
+  readonly routeRows: readonly number[]
 }
 
 export type ToDataThread =
@@ -34,6 +57,10 @@ export type ToDataThread =
       /** Answered by `done` with the same number, after which removed sockets may be closed. */
       readonly id: number
       readonly pools: { readonly set: readonly DataPoolSpec[]; readonly remove: readonly string[] }
+      readonly services: {
+        readonly set: readonly DataHttpService[]
+        readonly remove: readonly string[]
+      }
       readonly listeners: {
         readonly set: readonly DataListenerSpec[]
         readonly remove: readonly string[]
@@ -52,10 +79,13 @@ export type ToDataThread =
 /** hang: spin for ever; throw: leave the loop by an exception. */
 export type DataFault = "hang" | "throw"
 
+/** Of a stream connection, or of an HTTP request. */
+export type AccessRecord = StreamRecord | HttpRecord
+
 export type FromDataThread =
   | { readonly type: "started" }
   | { readonly type: "done"; readonly id: number }
-  | { readonly type: "access"; readonly records: readonly StreamRecord[] }
+  | { readonly type: "access"; readonly records: readonly AccessRecord[] }
   | {
       readonly type: "log"
       readonly level: "debug" | "info" | "warn" | "error"
@@ -79,6 +109,7 @@ export interface DataThreadStart {
   readonly sessionsMax: number
   readonly serverCounters: readonly SharedArrayBuffer[]
   readonly listenerCounters: readonly SharedArrayBuffer[]
+  readonly httpCounters: readonly SharedArrayBuffer[]
   /** Allows `fault` messages. */
   readonly faultInjection: boolean
 }

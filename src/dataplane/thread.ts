@@ -4,6 +4,8 @@
  * The thread blocks in `epoll_wait`, so nothing of JavaScript's own event loop (timers, promises,
  * `onmessage`) runs in it after the start message. Commands come through the mailbox.
  */
+import type { ServerPool } from "../connection/server-pool.ts"
+import { SessionBudget } from "../connection/session-budget.ts"
 import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
@@ -15,8 +17,7 @@ import type { Address } from "../net/address.ts"
 import { Pool } from "../pool/pool.ts"
 import { ServerBoard } from "../pool/server-board.ts"
 import { serverCounters } from "../pool/server-counters.ts"
-import type { StreamRecord } from "../stream/context.ts"
-import { SessionBudget, type StreamContext, type StreamPool } from "../stream/context.ts"
+import type { StreamContext } from "../stream/context.ts"
 import { StreamListener } from "../stream/driver.ts"
 import { listenerCounters } from "../stream/listener-counters.ts"
 import { Session } from "../stream/session.ts"
@@ -45,7 +46,7 @@ class DataThread implements Handler {
   readonly #heartbeat: Heartbeat
   readonly #mailbox: MailboxReader<ToDataThread>
   readonly #context: StreamContext
-  readonly #pools = new Map<string, StreamPool>()
+  readonly #pools = new Map<string, ServerPool>()
   readonly #listeners = new Map<string, StreamListener>()
   readonly #faultInjection: boolean
   #accessRecords: StreamRecord[] = []
@@ -83,8 +84,8 @@ class DataThread implements Handler {
     while (!this.#isStopping && !this.#heartbeat.isRetired) {
       this.#heartbeat.beat()
       this.#reactor.pass(PASS_WAIT_MS_MAX)
-      for (const listener of this.#listeners.values()) {
-        if (listener.isPaused) listener.resumeIfRoom()
+      for (const { acceptor } of this.#listeners.values()) {
+        if (acceptor.isPaused) acceptor.resumeIfRoom()
       }
       this.#flushAccess()
     }
@@ -127,7 +128,7 @@ class DataThread implements Handler {
     for (const pool of message.pools.set) this.#pools.set(pool.name, this.#createPool(pool))
     for (const listener of message.listeners.set) this.#setListener(listener)
     for (const id of message.listeners.remove) {
-      this.#listeners.get(id)?.detach()
+      this.#listeners.get(id)?.acceptor.detach()
       this.#listeners.delete(id)
     }
     for (const name of message.pools.remove) this.#pools.delete(name)
@@ -140,7 +141,7 @@ class DataThread implements Handler {
     post({ type: "done", id: message.id })
   }
 
-  #createPool(spec: DataPoolSpec): StreamPool {
+  #createPool(spec: DataPoolSpec): ServerPool {
     const pool = new Pool(spec, {
       board: this.#context.board,
       counters: this.#context.allServerCounters,

@@ -47,6 +47,11 @@ export class BodyCursor {
     return start + count
   }
 
+  /** Where the content lay in the bytes of the last `take`: all of it, or the insides of chunks. */
+  get lastContent(): readonly (readonly [start: number, end: number])[] {
+    return this.#scanner?.content ?? []
+  }
+
   /** Bytes that may pass without being looked at (to be spliced). */
   get blindBytes(): number {
     if (this.framing === "length") return this.left

@@ -39,6 +39,8 @@ type State = (typeof State)[keyof typeof State]
 export class ChunkedScanner {
   /** Bytes of content seen, without the framing. */
   contentBytes = 0
+  /** Where content lay in the bytes of the last `scan`. */
+  readonly content: [start: number, end: number][] = []
   #state: State = State.sizeStart
   #size = 0
   #digits = 0
@@ -66,10 +68,12 @@ export class ChunkedScanner {
    */
   scan(bytes: Uint8Array, start: number, end: number): number | ChunkedError {
     let at = start
+    this.content.length = 0
     while (at < end && this.#state !== State.done) {
       if (this.#state === State.data) {
         const count = Math.min(this.#size, end - at)
         this.skipContent(count)
+        this.content.push([at, at + count])
         at += count
         continue
       }

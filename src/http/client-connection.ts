@@ -5,6 +5,8 @@
  * Requests that arrive while another is being answered (pipelining) wait, in the socket or in
  * `#held`, and are read when it is done: answers keep their order without a queue.
  */
+
+import { NativeBytes } from "../linux/bytes.ts"
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
 import { EAGAIN } from "../linux/errno.ts"
 import type { Handler } from "../linux/reactor.ts"
@@ -13,17 +15,18 @@ import type { Address } from "../net/address.ts"
 import { after, type Instant } from "../net/time.ts"
 import { TimerEntry } from "../net/timer-wheel.ts"
 import {
+  HEAD_ROOM_BYTES,
   type HttpContext,
   type HttpSettings,
   inbound,
   inboundBuffer,
   outbound,
   outboundBuffer,
-  HEAD_ROOM_BYTES,
   READ_BYTES,
 } from "./context.ts"
 import { countRequest, type HttpEndReason } from "./counters.ts"
 import { Exchange } from "./exchange.ts"
+import type { ForwardingOrigin } from "./forwarding.ts"
 import { RequestHead } from "./head.ts"
 import { connectionOptions } from "./hop-by-hop.ts"
 import { Outlet } from "./outlet.ts"
@@ -43,12 +46,16 @@ type Phase = "request" | "exchange" | "lingering"
 const head = new RequestHead()
 const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
 
-export class ClientConnection extends TimerEntry implements Handler {
+export class ClientConnection extends TimerEntry implements Handler, ForwardingOrigin {
   readonly context: HttpContext
   readonly settings: HttpSettings
   readonly transport: Transport
   readonly outlet: Outlet
   readonly address: Address
+  readonly isTrusted: boolean
+  readonly isTls: boolean
+  readonly port: number
+  forwardingText: ForwardingOrigin["forwardingText"] = undefined
   isReadable = false
   /** The client has sent FIN: it wants nothing more, or only what it asked for already. */
   isHungUp = false
@@ -73,6 +80,9 @@ export class ClientConnection extends TimerEntry implements Handler {
     this.transport = client.transport
     this.outlet = new Outlet(client.transport)
     this.address = client.address
+    this.isTrusted = settings.trusts(client.address)
+    this.isTls = settings.isTls
+    this.port = settings.endpoint.port
     const { reactor } = context
     this.#deadline = after(reactor.now, settings.timeouts.headMs)
     reactor.timers.arm(this, this.#deadline)
@@ -108,7 +118,8 @@ export class ClientConnection extends TimerEntry implements Handler {
   onTimer(now: Instant): void {
     if (now < this.#deadline) return this.context.reactor.timers.arm(this, this.#deadline)
     if (this.#exchange !== undefined) return this.#exchange.timedOut()
-    if (this.#phase === "request" && this.#held !== undefined) return this.refuse(408, "client_timeout")
+    if (this.#phase === "request" && this.#held !== undefined)
+      return this.refuse(408, "client_timeout")
     this.close("finish")
   }
 
@@ -148,6 +159,13 @@ export class ClientConnection extends TimerEntry implements Handler {
   /** Keeps bytes of `inbound` for the next request. */
   hold(start: number, end: number): void {
     this.#held = end > start ? Buffer.from(inboundBuffer.subarray(start, end)) : undefined
+  }
+
+  /** The bytes kept, which are the caller's now: a tunnel's first ones. */
+  takeHeld(): NativeBytes | undefined {
+    const held = this.#held
+    this.#held = undefined
+    return held === undefined ? undefined : NativeBytes.of(held)
   }
 
   /** The exchange is over and the client may ask again. */
@@ -241,7 +259,10 @@ export class ClientConnection extends TimerEntry implements Handler {
     return false
   }
 
-  #parsed(result: Exclude<ReturnType<RequestHead["parse"]>, "incomplete">, length: number): boolean {
+  #parsed(
+    result: Exclude<ReturnType<RequestHead["parse"]>, "incomplete">,
+    length: number,
+  ): boolean {
     if (result !== "complete") {
       this.context.log("debug", "Request refused", {
         listener: this.settings.name,
@@ -254,7 +275,7 @@ export class ClientConnection extends TimerEntry implements Handler {
     const { reactor } = this.context
     const decision = this.settings.routes.decide(
       head,
-      { client: this.address, isTls: this.settings.isTls, port: this.settings.endpoint.port },
+      { client: this.address, isTls: this.isTls, port: this.port },
       reactor.now,
     )
     this.#phase = "exchange"
@@ -277,7 +298,12 @@ export class ClientConnection extends TimerEntry implements Handler {
     }
     counters.add(row, decision.status === 403 ? "denied" : "finished", 1)
     writer.reset()
-    errorResponse(writer, { ...decision, detail: decision.body, closes, isHead: head.method === "HEAD" })
+    errorResponse(writer, {
+      ...decision,
+      detail: decision.body,
+      closes,
+      isHead: head.method === "HEAD",
+    })
     if (!this.write(outbound, writer.start, writer.at)) {
       this.close("reset")
       return false

@@ -1,6 +1,9 @@
 /**
  * What the HTTP connections of one data thread share. `dataplane/` makes it; `http/` only uses it.
  */
+
+import type { ServerPool } from "../connection/server-pool.ts"
+import type { SessionBudget } from "../connection/session-budget.ts"
 import { NativeBytes } from "../linux/bytes.ts"
 import type { FdLedger } from "../linux/fd-ledger.ts"
 import type { PipePool } from "../linux/pipe.ts"
@@ -8,8 +11,6 @@ import type { Reactor } from "../linux/reactor.ts"
 import type { Address, Endpoint } from "../net/address.ts"
 import type { ServerBoard } from "../pool/server-board.ts"
 import type { ServerCounters } from "../pool/server-counters.ts"
-import type { SessionBudget } from "../upstream/session-budget.ts"
-import type { ServerPool } from "../upstream/server-pool.ts"
 import type { HttpCounters, HttpEndReason } from "./counters.ts"
 import type { HeadLimits } from "./head.ts"
 import type { Routes } from "./route.ts"

@@ -7,7 +7,9 @@ import { CounterTable, counterColumns } from "../metrics/counter-table.ts"
 export const HTTP_ROWS_MAX = 32_768
 
 /** Upper bounds of the duration histogram, milliseconds; one more column counts the rest. */
-export const DURATION_BOUNDS_MS = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000] as const
+export const DURATION_BOUNDS_MS = [
+  1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000,
+] as const
 
 export const HTTP_END_REASONS = [
   "finished",
@@ -97,7 +99,10 @@ export function countRequest(
   if (status >= 100) add(cells, base + FIRST_STATUS + Math.floor(status / 100) - 1, 1)
   add(cells, base + columns.index.durationMsTotal, durationMs)
   let bucket = 0
-  while (bucket < DURATION_BOUNDS_MS.length && durationMs > (DURATION_BOUNDS_MS[bucket] as number)) {
+  while (
+    bucket < DURATION_BOUNDS_MS.length &&
+    durationMs > (DURATION_BOUNDS_MS[bucket] as number)
+  ) {
     bucket++
   }
   add(cells, base + FIRST_DURATION + bucket, 1)

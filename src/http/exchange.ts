@@ -9,15 +9,16 @@
  * again: on another connection when a kept one turned out to be closed, on another server when the
  * connect failed or (where the route says so) the status asks for it.
  */
-import { EAGAIN, EADDRNOTAVAIL, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
+
+import type { ServerPool } from "../connection/server-pool.ts"
+import { NativeBytes } from "../linux/bytes.ts"
+import { EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
 import { type Pipe, spliceIn, spliceOut } from "../linux/pipe.ts"
 import { startConnect } from "../linux/tcp.ts"
-import { NativeBytes } from "../linux/bytes.ts"
 import type { Instant } from "../net/time.ts"
 import { hashText } from "../pool/hash.ts"
 import type { PoolServer } from "../pool/pool.ts"
-import type { ServerPool } from "../upstream/server-pool.ts"
-import { type BodyCursor, NO_BODY, requestBody, responseBody } from "./body.ts"
+import { BodyCursor, NO_BODY, requestBody, responseBody } from "./body.ts"
 import type { ClientConnection } from "./client-connection.ts"
 import {
   HEAD_ROOM_BYTES,
@@ -29,9 +30,9 @@ import {
 } from "./context.ts"
 import { countRequest, type HttpEndReason } from "./counters.ts"
 import { FIELD } from "./field-names.ts"
-import { writeForwardingFields } from "./forwarding.ts"
+import { valueOf, writeForwardingFields } from "./forwarding.ts"
 import { type RequestHead, ResponseHead } from "./head.ts"
-import { type ConnectionOptions, connectionOptions, copyFields, RESPONSE_FILTER } from "./hop-by-hop.ts"
+import { type ConnectionOptions, connectionOptions, copyFields } from "./hop-by-hop.ts"
 import { HeadWriter } from "./parts.ts"
 import type { ForwardDecision } from "./route.ts"
 import { errorResponse } from "./status.ts"
@@ -51,7 +52,20 @@ const responseHead = new ResponseHead()
 const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
 const RESPONSE_LIMITS = { headBytesMax: 64 * 1024, fieldsMax: 256 }
 
+/** After 101 the bytes are nobody's business: up to the end of the connection. */
+const NO_TUNNEL_BODY = new BodyCursor("until-close", 0)
+
 let nextSource = 0
+
+/** What the access log says of a request; made only when there is one. */
+interface RequestText {
+  readonly method: string
+  readonly host: string
+  readonly target: string
+  readonly version: string
+  readonly referer: string
+  readonly userAgent: string
+}
 
 export class Exchange implements UpstreamUser {
   readonly #client: ClientConnection
@@ -140,7 +154,7 @@ export class Exchange implements UpstreamUser {
     const { context } = this.#client
     const server = this.#target as PoolServer
     this.#connectMs = context.reactor.now - this.#startedAt
-    context.board.recordSuccess(server.slot, this.#startedAt)
+    context.board.recordSuccess(server.slot, context.reactor.now)
     context.serverCounters.add(server.slot, "connectMsTotal", this.#connectMs)
     const request = this.#request as NativeBytes
     if (!this.#isRepeatable) this.#request = undefined
@@ -215,7 +229,8 @@ export class Exchange implements UpstreamUser {
     writer.text(" ")
     if (target !== undefined) writer.text(target)
     else {
-      if (head.bytes[head.pathStart] !== 0x2f && head.bytes[head.pathStart] !== 0x2a) writer.text("/")
+      if (head.bytes[head.pathStart] !== 0x2f && head.bytes[head.pathStart] !== 0x2a)
+        writer.text("/")
       writer.copy(head.bytes, head.pathStart, head.pathEnd)
     }
     writer.text(" HTTP/1.1\r\n")
@@ -261,8 +276,12 @@ export class Exchange implements UpstreamUser {
   #pick(pool: ServerPool): PoolServer | undefined {
     const { context, address } = this.#client
     const { stickySlot } = this.#decision
+    if (stickySlot >= 0) {
+      const sticky = pool.pool.usable(stickySlot, context.reactor.now, this.#tried)
+      if (sticky !== undefined) return sticky
+    }
     const key = pool.usesClientHash ? hashText(address) : 0
-    return pool.pool.pick(key, context.reactor.now, this.#tried, stickySlot)
+    return pool.pool.pick(key, context.reactor.now, this.#tried)
   }
 
   #open(server: PoolServer): void {
@@ -326,7 +345,8 @@ export class Exchange implements UpstreamUser {
     let length = held === undefined ? 0 : held.copy(inboundBuffer)
     const count = upstream.read(inbound, length, READ_BYTES)
     if (count === -EAGAIN) return
-    if (count <= 0) return this.#serverFailed(count === 0 ? "connection closed" : "connection reset")
+    if (count <= 0)
+      return this.#serverFailed(count === 0 ? "connection closed" : "connection reset")
     this.#heldResponse = undefined
     length += count
     this.#parseResponse(upstream, { start: 0, end: length })
@@ -407,7 +427,7 @@ export class Exchange implements UpstreamUser {
     writer.text("HTTP/1.1 ")
     writer.copy(inboundBuffer, responseHead.start + 9, responseHead.fieldsStart)
     copyFields(responseHead, writer, {
-      filter: route.responseFilter ?? RESPONSE_FILTER,
+      filter: route.responseFilter,
       nominated,
     })
     if (responseHead.isChunked && this.#status !== 204 && this.#status !== 304) {
@@ -415,7 +435,7 @@ export class Exchange implements UpstreamUser {
     }
     writer.text(route.responseFields)
     if (route.stickyFields !== undefined) {
-      writer.text(route.stickyFields((this.#target as PoolServer).slot, this.#decision.stickySlot))
+      writer.text(route.stickyFields((this.#target as PoolServer).slot))
     }
     if (this.#closesClient) writer.text("Connection: close\r\n")
     else if (this.#isHttp10) writer.text("Connection: keep-alive\r\n")
@@ -549,7 +569,11 @@ export class Exchange implements UpstreamUser {
       return this.#open(this.#target as PoolServer)
     }
     if (this.#mayRepeat(this.#decision.route.retryAttempts)) return this.#repeatElsewhere()
-    this.#refuse(502, "server_aborted", cause === "connection closed" ? "connection_terminated" : "connection_read_error")
+    this.#refuse(
+      502,
+      "server_aborted",
+      cause === "connection closed" ? "connection_terminated" : "connection_read_error",
+    )
   }
 
   #mayRepeat(attempts: number): boolean {
@@ -575,7 +599,8 @@ export class Exchange implements UpstreamUser {
     this.#dropUpstream()
     if (this.#responseBody !== undefined) return this.#client.abort(reason)
     this.#status = status
-    const closes = this.#closesClient || !this.#requestBody.isDone || status === 400 || status === 413
+    const closes =
+      this.#closesClient || !this.#requestBody.isDone || status === 400 || status === 413
     writer.reset()
     errorResponse(writer, {
       status,
@@ -594,7 +619,10 @@ export class Exchange implements UpstreamUser {
     this.#end("finished")
     this.#upstream = undefined
     const isReusable =
-      !this.#closesUpstream && this.#requestBody.isDone && !upstream.isHungUp && !upstream.outlet.isBlocked
+      !this.#closesUpstream &&
+      this.#requestBody.isDone &&
+      !upstream.isHungUp &&
+      !upstream.outlet.isBlocked
     if (isReusable) this.#client.context.upstreams.give(upstream)
     else upstream.close("finish")
     if (this.#closesClient) this.#client.closeWhenFlushed()
@@ -640,4 +668,36 @@ export class Exchange implements UpstreamUser {
       reason,
     })
   }
+}
+
+function requestText(head: RequestHead): RequestText {
+  return {
+    method: head.method,
+    host: head.host,
+    target: head.bytes.toString("latin1", head.targetStart, head.targetEnd),
+    version: `HTTP/1.${head.minorVersion}`,
+    referer: head.valueByName("referer") ?? "",
+    userAgent: head.valueByName("user-agent") ?? "",
+  }
+}
+
+/** RFC 9209 §2.3: the proxy error type for a failed connect. */
+function proxyError(cause: string): string {
+  switch (cause) {
+    case "ECONNREFUSED":
+      return "connection_refused"
+    case "ETIMEDOUT":
+      return "connection_timeout"
+    case "EHOSTUNREACH":
+    case "ENETUNREACH":
+      return "destination_ip_unroutable"
+    default:
+      return "connection_terminated"
+  }
+}
+
+function nextOf(sources: readonly NativeBytes[]): NativeBytes | undefined {
+  if (sources.length === 0) return undefined
+  nextSource = (nextSource + 1) % sources.length
+  return sources[nextSource]
 }

@@ -12,7 +12,17 @@
  * which status, is in `HeadError`.
  */
 import { FIELD, fieldNumber, HASH_SEED, hashStep } from "./field-names.ts"
-import { COLON, CR, FIELD_VALUE, HTAB, LF, SP, TARGET, TOKEN } from "./syntax.ts"
+import {
+  COLON,
+  CR,
+  equalsIgnoringCase,
+  FIELD_VALUE,
+  HTAB,
+  LF,
+  SP,
+  TARGET,
+  TOKEN,
+} from "./syntax.ts"
 
 export type HeadError =
   /** Method, target or version is not as RFC 9112 §3 has it. */
@@ -101,6 +111,18 @@ export abstract class Head {
       if (this.numbers[index] === number) return index
     }
     return -1
+  }
+
+  /** Value of the first field with this name (lower case). */
+  valueByName(name: string): string | undefined {
+    for (let index = 0; index < this.fieldCount; index++) {
+      const at = index * CELLS
+      const start = this.ranges[at] as number
+      if (equalsIgnoringCase(name, this.bytes, start, this.ranges[at + 1] as number)) {
+        return this.value(index)
+      }
+    }
+    return undefined
   }
 
   /** First byte of a field's line. */

@@ -64,7 +64,8 @@ export function errorResponse(
 ): void {
   const { status, fields = "" } = response
   const phrase = phraseOf(status)
-  const text = response.body ?? `${status} ${phrase}${response.detail === "" ? "" : `: ${response.detail}`}\n`
+  const text =
+    response.body ?? `${status} ${phrase}${response.detail === "" ? "" : `: ${response.detail}`}\n`
   const body = Buffer.from(text, "utf8")
   const hasBody = status >= 200 && status !== 204 && status !== 304
   writer.text(`HTTP/1.1 ${status} ${phrase}\r\n`)

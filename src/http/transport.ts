@@ -13,6 +13,8 @@ export interface Transport {
   readonly isDrainedByShortRead: boolean
   /** Whether bytes may pass by splice(2). */
   readonly canSplice: boolean
+  /** "TLSv1.3"; empty without TLS. */
+  readonly tlsVersion: string
   read(into: NativeBytes, offset: number, length: number): number
   write(from: NativeBytes, start: number, end: number): number
   finishWriting(): void
@@ -23,6 +25,7 @@ export class PlainTransport implements Transport {
   readonly fd: number
   readonly isDrainedByShortRead = true
   readonly canSplice = true
+  readonly tlsVersion = ""
 
   constructor(fd: number) {
     this.fd = fd

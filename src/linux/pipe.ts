@@ -75,9 +75,10 @@ export class PipePool {
 }
 
 /** Moves what has arrived at a socket into the pipe: bytes, 0 at the end, or a negated errno. */
-export function spliceIn(socket: number, pipe: Pipe): number {
+export function spliceIn(socket: number, pipe: Pipe, bytesMax: number = PIPE_BYTES): number {
   const flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK
-  const moved = libc.splice(socket, NULL, pipe.writeEnd, NULL, PIPE_BYTES - pipe.fill, flags)
+  const length = Math.min(bytesMax, PIPE_BYTES - pipe.fill)
+  const moved = libc.splice(socket, NULL, pipe.writeEnd, NULL, length, flags)
   if (moved < 0) return -lastErrno()
   pipe.fill += moved
   return moved

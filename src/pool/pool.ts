@@ -79,6 +79,14 @@ export class Pool {
     return candidates.length === 0 ? undefined : this.#policy.choose(candidates, key)
   }
 
+  /** The server in this slot, if it may be used for one more connection (a sticky client's). */
+  usable(slot: number, now: Instant, tried: readonly PoolServer[]): PoolServer | undefined {
+    const server = this.servers.find((each) => each.slot === slot)
+    if (server === undefined || tried.includes(server)) return undefined
+    const tier = this.#tier(server, now)
+    return tier === undefined || tier >= TIER_EJECTED ? undefined : server
+  }
+
   /** Lower is better; undefined: not usable. Also brings the server's figures up to date. */
   #tier(server: PoolServer, now: Instant): number | undefined {
     const { board } = this.#view

@@ -1,132 +1,65 @@
-/**
- * A listening socket on one data thread: accepts connections and starts a session for each.
- *
- * The descriptor belongs to the control thread, which opens, hands over and closes it.
- */
-
-import { EPOLLIN } from "../linux/epoll.ts"
-import { EAGAIN, EMFILE, ENFILE } from "../linux/errno.ts"
-import type { Handler } from "../linux/reactor.ts"
-import { AF_INET, decodeSockaddr } from "../linux/sockaddr.ts"
-import { accept, closeFd, peerSockaddr, resetFd } from "../linux/tcp.ts"
+/** A stream's listening socket on one data thread: a session for each connection. */
+import { Acceptor, type AcceptorOwner, peerHash } from "../connection/acceptor.ts"
+import { decodeSockaddr } from "../linux/sockaddr.ts"
+import { closeFd, peerSockaddr } from "../linux/tcp.ts"
 import type { Prefix } from "../net/address.ts"
-import { after, instant } from "../net/time.ts"
-import { hashBytes } from "../pool/hash.ts"
-import { AccessList } from "./access-list.ts"
 import type { ListenerSettings, StreamContext } from "./context.ts"
 import { Session } from "./session.ts"
-
-/** Accepted per pass: enough for a burst, few enough for the open connections to get their turn. */
-const ACCEPTS_PER_PASS_MAX = 64
-
-/** Nothing tells when a descriptor becomes free; until then clients wait in the kernel's backlog. */
-const OUT_OF_FILES_PAUSE_MS = 100
 
 export interface StreamListenerSpec extends ListenerSettings {
   readonly allow: readonly Prefix[]
   readonly deny: readonly Prefix[]
 }
 
-export class StreamListener implements Handler {
+export class StreamListener implements AcceptorOwner {
+  readonly acceptor: Acceptor
   readonly #context: StreamContext
-  readonly #fd: number
   #settings: ListenerSettings
-  #access: AccessList
-  #isPaused = false
-  #pausedUntil = instant(0)
 
   constructor(context: StreamContext, fd: number, spec: StreamListenerSpec) {
     this.#context = context
-    this.#fd = fd
     this.#settings = spec
-    this.#access = new AccessList(spec)
-    context.reactor.add(fd, EPOLLIN, this)
+    this.acceptor = new Acceptor(context, this, { fd, settings: spec })
   }
 
   /** New settings for new connections; the socket and the open ones stay. */
   update(spec: StreamListenerSpec): void {
     this.#settings = spec
-    this.#access = new AccessList(spec)
+    this.acceptor.update(spec)
   }
 
-  /** Accepts what the kernel has already completed, then lets go of the socket without closing it. */
-  detach(): void {
-    if (this.#isPaused) return
-    this.#acceptSome()
-    this.#context.reactor.remove(this.#fd)
-  }
-
-  /** Called every pass while paused, because the room may appear on another thread. */
-  resumeIfRoom(): boolean {
-    const { now } = this.#context.reactor
-    if (this.#isPaused && now >= this.#pausedUntil && this.#hasRoom()) {
-      this.#isPaused = false
-      this.#context.reactor.add(this.#fd, EPOLLIN, this)
-    }
-    return !this.#isPaused
-  }
-
-  get isPaused(): boolean {
-    return this.#isPaused
-  }
-
-  handle(): void {
-    this.#acceptSome()
-  }
-
-  fail(error: unknown): void {
-    this.#context.log("error", "Accepting a connection failed", {
-      stream: this.#settings.stream,
-      error: String(error),
-    })
-  }
-
-  #acceptSome(): void {
-    for (let count = 0; count < ACCEPTS_PER_PASS_MAX; count++) {
-      if (!this.#hasRoom()) return this.#pause(0)
-      const client = accept(this.#fd)
-      if (client === -EAGAIN) return
-      if (client === -EMFILE || client === -ENFILE) return this.#pause(OUT_OF_FILES_PAUSE_MS)
-      // Any other error is that one connection's (ECONNABORTED and the like): take the next.
-      if (client >= 0) this.#start(client)
-    }
-  }
-
-  /** The listener's own limit: clients beyond it wait in the kernel's backlog, as in HAProxy. */
-  #hasRoom(): boolean {
-    const { maxConnections, row } = this.#settings
+  openConnections(): number {
+    const { row } = this.#settings
     let open = 0
     for (const table of this.#context.allListenerCounters) open += table.get(row, "connections")
-    return open < maxConnections
+    return open
   }
 
-  #pause(atLeastMs: number): void {
-    this.#isPaused = true
-    this.#pausedUntil = after(this.#context.reactor.now, atLeastMs)
-    this.#context.reactor.remove(this.#fd)
+  accepted(): void {
+    this.#context.listenerCounters.add(this.#settings.row, "connectionsTotal", 1)
   }
 
-  #start(client: number): void {
-    const { listenerCounters, ledger, owner, budget, pools } = this.#context
+  refused(reason: "denied" | "exhausted"): void {
+    this.#context.listenerCounters.add(this.#settings.row, reason, 1)
+  }
+
+  start(client: number): void {
+    const { listenerCounters, ledger, budget, pools, accessLog } = this.#context
     const settings = this.#settings
-    listenerCounters.add(settings.row, "connectionsTotal", 1)
-    if (!this.#access.isOpen && !this.#permitsPeer()) {
-      listenerCounters.add(settings.row, "denied", 1)
-      return resetFd(client)
-    }
     const pool = pools.get(settings.pool)
-    if (pool === undefined || !budget.take()) {
-      listenerCounters.add(settings.row, pool === undefined ? "no_server" : "exhausted", 1)
+    if (pool === undefined) {
+      listenerCounters.add(settings.row, "no_server", 1)
+      ledger.release(client)
+      budget.release(1)
       return closeFd(client)
     }
-    ledger.take(client, owner)
     listenerCounters.add(settings.row, "connections", 1)
     const session = new Session(this.#context, {
       settings,
       pool,
       client,
-      clientEndpoint: this.#context.accessLog ? decodeSockaddr(peerSockaddr) : undefined,
-      clientHash: pool.usesClientHash ? this.#peerHash() : 0,
+      clientEndpoint: accessLog ? decodeSockaddr(peerSockaddr) : undefined,
+      clientHash: pool.usesClientHash ? peerHash() : 0,
     })
     try {
       session.connect()
@@ -135,22 +68,10 @@ export class StreamListener implements Handler {
     }
   }
 
-  #permitsPeer(): boolean {
-    const [start, length] = peerAddressRange()
-    return this.#access.permits(peerSockaddr.bytes, start, length)
+  fail(error: unknown): void {
+    this.#context.log("error", "Accepting a connection failed", {
+      stream: this.#settings.stream,
+      error: String(error),
+    })
   }
-
-  #peerHash(): number {
-    const [start, length] = peerAddressRange()
-    return hashBytes(peerSockaddr.bytes, start, start + length)
-  }
-}
-
-/** Where the address stands in `peerSockaddr`; that of an IPv4 client of an IPv6 socket is IPv4. */
-function peerAddressRange(): readonly [start: number, length: number] {
-  const { bytes, view } = peerSockaddr
-  if (view.getUint16(0, true) === AF_INET) return [4, 4]
-  const isMapped =
-    view.getUint32(8) === 0 && view.getUint32(12) === 0 && view.getUint32(16) === 0xffff
-  return isMapped && bytes.length >= 24 ? [20, 4] : [8, 16]
 }

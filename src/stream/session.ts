@@ -8,6 +8,7 @@
  * socket are inherited from the listener, Nagle's algorithm is turned off only before a second
  * write, keep-alive to the server only on connections that live for a while.
  */
+import type { ServerPool } from "../connection/server-pool.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
 import { EADDRNOTAVAIL, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
@@ -24,7 +25,7 @@ import type { Address, Endpoint } from "../net/address.ts"
 import { after, type Instant } from "../net/time.ts"
 import { TimerEntry } from "../net/timer-wheel.ts"
 import type { PoolServer } from "../pool/pool.ts"
-import type { ListenerSettings, StreamContext, StreamPool, StreamRecord } from "./context.ts"
+import type { ListenerSettings, StreamContext, StreamRecord } from "./context.ts"
 import type { EndReason } from "./end-reason.ts"
 import { Flow, FlowState } from "./flow.ts"
 
@@ -44,7 +45,7 @@ let nextSource = 0
 export class Session extends TimerEntry implements Handler {
   readonly #context: StreamContext
   readonly #settings: ListenerSettings
-  readonly #pool: StreamPool
+  readonly #pool: ServerPool
   readonly #client: number
   readonly #clientEndpoint: Endpoint | undefined
   readonly #clientHash: number
@@ -65,7 +66,7 @@ export class Session extends TimerEntry implements Handler {
     context: StreamContext,
     origin: {
       readonly settings: ListenerSettings
-      readonly pool: StreamPool
+      readonly pool: ServerPool
       readonly client: number
       readonly clientEndpoint: Endpoint | undefined
       readonly clientHash: number
