@@ -9,7 +9,15 @@
  * write, keep-alive to the server only on connections that live for a while.
  */
 import type { NativeBytes } from "../linux/bytes.ts"
-import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
+import {
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLPRI,
+  EPOLLRDHUP,
+} from "../linux/epoll.ts"
 import { EADDRNOTAVAIL, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
 import type { Handler } from "../linux/reactor.ts"
 import {
@@ -28,7 +36,7 @@ import type { ListenerSettings, StreamContext, StreamPool, StreamRecord } from "
 import type { EndReason } from "./end-reason.ts"
 import { Flow, FlowState } from "./flow.ts"
 
-const READ_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
+const READ_EVENTS = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET
 const WRITE_EVENTS = READ_EVENTS | EPOLLOUT
 const HANG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 const READABLE = EPOLLIN | HANG_UP
@@ -221,6 +229,7 @@ export class Session extends TimerEntry implements Handler {
   #relayEvent(events: number, inbound: Flow, outbound: Flow): void {
     if ((events & READABLE) !== 0) inbound.isReadable = true
     if ((events & HANG_UP) !== 0) inbound.isHungUp = true
+    if ((events & EPOLLPRI) !== 0) inbound.noteUrgent()
     // A reset is normally met by reading on, so that what came before it is still delivered; where
     // nothing will be read any more it has to be seen here.
     if ((events & EPOLLERR) !== 0 && (inbound.isBlocked || inbound.hasEnded)) {
@@ -242,7 +251,18 @@ export class Session extends TimerEntry implements Handler {
     if (state === FlowState.yielded) reactor.defer(flow.source)
     else if (state === FlowState.ended) this.#finishWhenBothEnded()
     else if (state === FlowState.sourceFailed) this.#failed(flow.source)
-    else if (state === FlowState.targetFailed) this.#failed(flow.target)
+    else if (state === FlowState.targetFailed) this.#targetFailed(flow)
+  }
+
+  /** Writing met the target's reset. What it sent before that still waits to be read, and goes first. */
+  #targetFailed(flow: Flow): void {
+    const last = (flow === this.#upward ? this.#downward : this.#upward) as Flow
+    const before = last.bytes
+    last.isReset = true
+    last.isReadable = true
+    while (last.pump() === FlowState.yielded) {}
+    if (last.bytes !== before) this.#moved(last, last.bytes - before)
+    this.#failed(flow.target)
   }
 
   #moved(flow: Flow, bytes: number): void {
@@ -311,14 +331,16 @@ export class Session extends TimerEntry implements Handler {
     listenerCounters.add(this.#settings.row, "connections", -1)
     listenerCounters.add(this.#settings.row, reason, 1)
     budget.release(1)
-    if (accessLog !== undefined) accessLog(this.#record(reason))
+    // A connection from before the log was kept has no client to name.
+    if (accessLog === undefined || this.#clientEndpoint === undefined) return
+    accessLog(this.#record(reason, this.#clientEndpoint))
   }
 
-  #record(reason: EndReason): StreamRecord {
+  #record(reason: EndReason, client: Endpoint): StreamRecord {
     const { reactor } = this.#context
     return {
       stream: this.#settings.stream,
-      client: this.#clientEndpoint ?? this.#settings.endpoint,
+      client,
       listen: this.#settings.endpoint,
       pool: this.#settings.pool,
       server: this.#upward === undefined ? "" : (this.#target?.name ?? ""),
