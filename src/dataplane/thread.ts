@@ -4,6 +4,7 @@
  * The thread blocks in `epoll_wait`, so nothing of JavaScript's own event loop (timers, promises,
  * `onmessage`) runs in it after the start message. Commands come through the mailbox.
  */
+import type { NativeBytes } from "../linux/bytes.ts"
 import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
@@ -11,7 +12,7 @@ import { PipePool } from "../linux/pipe.ts"
 import { threadId } from "../linux/process.ts"
 import { type Handler, Reactor } from "../linux/reactor.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
-import type { Address } from "../net/address.ts"
+import { type Address, type Family, familyOf } from "../net/address.ts"
 import { Pool } from "../pool/pool.ts"
 import { ServerBoard } from "../pool/server-board.ts"
 import { serverCounters } from "../pool/server-counters.ts"
@@ -154,7 +155,7 @@ class DataThread implements Handler {
       closeOnDown: spec.closeOnDown,
       usesClientHash: spec.balance === "source",
       sockaddrs: new Map(pool.servers.map((server) => [server, encodeSockaddr(server.endpoint)])),
-      sources: spec.source.map((address) => encodeSockaddr({ address, port: 0 })),
+      sources: { 4: sourcesOf(spec, 4), 6: sourcesOf(spec, 6) },
     }
   }
 
@@ -183,6 +184,12 @@ class DataThread implements Handler {
     if (fault === "throw") throw new Error("Injected fault")
     while (fault === "hang") this.#context.budget.open // looks busy, answers nothing
   }
+}
+
+function sourcesOf({ source }: DataPoolSpec, family: Family): NativeBytes[] {
+  return source
+    .filter((address) => familyOf(address) === family)
+    .map((address) => encodeSockaddr({ address, port: 0 }))
 }
 
 function throughOneOf(addresses: readonly Address[]): (session: Session) => boolean {

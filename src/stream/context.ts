@@ -6,7 +6,7 @@ import type { NativeBytes } from "../linux/bytes.ts"
 import type { FdLedger } from "../linux/fd-ledger.ts"
 import type { PipePool } from "../linux/pipe.ts"
 import type { Reactor } from "../linux/reactor.ts"
-import type { Endpoint } from "../net/address.ts"
+import type { Endpoint, Family } from "../net/address.ts"
 import type { Pool, PoolServer } from "../pool/pool.ts"
 import type { ServerBoard } from "../pool/server-board.ts"
 import type { ServerCounters } from "../pool/server-counters.ts"
@@ -47,8 +47,8 @@ export interface StreamPool {
   readonly sockaddrs: ReadonlyMap<PoolServer, NativeBytes>
   /** Whether the policy looks at the client at all. */
   readonly usesClientHash: boolean
-  /** Local addresses to connect from, in turn; empty: the kernel chooses. */
-  readonly sources: readonly NativeBytes[]
+  /** Local addresses to connect from, in turn, by family; empty: the kernel chooses. */
+  readonly sources: Readonly<Record<Family, readonly NativeBytes[]>>
 }
 
 /** Open sessions of all threads against what the descriptor limit allows. */

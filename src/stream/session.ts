@@ -20,6 +20,7 @@ import {
 } from "../linux/epoll.ts"
 import { EADDRNOTAVAIL, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
 import type { Handler } from "../linux/reactor.ts"
+import { SOCKADDR_IN_BYTES } from "../linux/sockaddr.ts"
 import {
   closeFd,
   enableKeepAlive,
@@ -60,6 +61,7 @@ export class Session extends TimerEntry implements Handler {
   #server = -1
   #target: PoolServer | undefined = undefined
   #tried = NONE
+  #retries = 0
   #connectMs = 0
   #lastActivity: Instant
   /** Client → server, once connected. */
@@ -112,7 +114,9 @@ export class Session extends TimerEntry implements Handler {
       if (server === undefined) {
         return this.#close(this.#tried.length === 0 ? "no_server" : "connect_failed", "reset")
       }
-      const fd = startConnect(this.#pool.sockaddrs.get(server) as NativeBytes, this.#nextSource())
+      if (this.#tried.length > 0) this.#countRetry()
+      const sockaddr = this.#pool.sockaddrs.get(server) as NativeBytes
+      const fd = startConnect(sockaddr, this.#nextSource(sockaddr))
       if (fd >= 0) return this.#awaitConnect(server, fd)
       const errno = -fd
       if (errno === EMFILE || errno === ENFILE || errno === EADDRNOTAVAIL) {
@@ -210,7 +214,7 @@ export class Session extends TimerEntry implements Handler {
 
   /** Counts a failed connect; whether another server may be tried. */
   #retryAfter(server: PoolServer, cause: string): boolean {
-    const { reactor, board, listenerCounters, log } = this.#context
+    const { reactor, board, log } = this.#context
     const fields = { pool: this.#settings.pool, server: server.name, cause }
     if (board.recordFailure(server.slot, reactor.now, this.#pool)) {
       log("warn", "Server ejected after failed connects", {
@@ -220,9 +224,12 @@ export class Session extends TimerEntry implements Handler {
     } else log("debug", "Connect failed", fields)
     if (this.#tried === NONE) this.#tried = []
     this.#tried.push(server)
-    if (this.#tried.length > this.#pool.connectRetries) return false
-    listenerCounters.add(this.#settings.row, "retries", 1)
-    return true
+    return this.#tried.length <= this.#pool.connectRetries
+  }
+
+  #countRetry(): void {
+    this.#retries++
+    this.#context.listenerCounters.add(this.#settings.row, "retries", 1)
   }
 
   /** An event on the socket that `inbound` reads and `outbound` writes. */
@@ -284,8 +291,8 @@ export class Session extends TimerEntry implements Handler {
     this.#close(fd === this.#client ? "client_reset" : "server_reset", "reset")
   }
 
-  #nextSource() {
-    const { sources } = this.#pool
+  #nextSource(server: NativeBytes): NativeBytes | undefined {
+    const sources = this.#pool.sources[server.bytes.length === SOCKADDR_IN_BYTES ? 4 : 6]
     if (sources.length === 0) return undefined
     nextSource = (nextSource + 1) % sources.length
     return sources[nextSource]
@@ -348,7 +355,7 @@ export class Session extends TimerEntry implements Handler {
       durationMs: reactor.now - this.#startedAt,
       bytesIn: this.#upward?.bytes ?? 0,
       bytesOut: this.#downward?.bytes ?? 0,
-      retries: this.#tried.length,
+      retries: this.#retries,
       reason,
     }
   }
