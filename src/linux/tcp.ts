@@ -135,7 +135,9 @@ export function disableNagle(fd: number): void {
 export const peerSockaddr: NativeBytes = new NativeBytes(SOCKADDR_BYTES_MAX)
 const peerSockaddrLength = new NativeBytes(4)
 
-/** Accepts one connection; `peerSockaddr` then holds its client. Negated errno when there is none. */
+/**
+ * Accepts one connection; `peerSockaddr` then holds its client. Negated errno when there is none.
+ */
 export function accept(fd: number): number {
   peerSockaddrLength.view.setInt32(0, SOCKADDR_BYTES_MAX, true)
   const result = libc.accept4(

@@ -19,7 +19,9 @@ import { Session } from "./session.ts"
 /** Accepted per pass: enough for a burst, few enough for the open connections to get their turn. */
 const ACCEPTS_PER_PASS_MAX = 64
 
-/** Nothing tells when a descriptor becomes free; until then clients wait in the kernel's backlog. */
+/**
+ * Nothing tells when a descriptor becomes free; until then clients wait in the kernel's backlog.
+ */
 const OUT_OF_FILES_PAUSE_MS = 100
 
 export interface StreamListenerSpec extends ListenerSettings {
@@ -49,7 +51,9 @@ export class StreamListener implements Handler {
     this.#access = new AccessList(spec)
   }
 
-  /** Accepts what the kernel has already completed, then lets go of the socket without closing it. */
+  /**
+   * Accepts what the kernel has already completed, then lets go of the socket without closing it.
+   */
   detach(): void {
     if (this.#isPaused) return
     this.#acceptSome()

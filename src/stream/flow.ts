@@ -2,10 +2,10 @@
  * One direction of a relayed connection: bytes from a source socket to a target socket.
  *
  * Small amounts are copied through one large buffer that all flows of a thread share, because bytes
- * normally leave in the same call they arrive in. Bulk is spliced: by reference, through a pipe that
- * is borrowed for the turn (measured: 310 CPU ms per GB against 460 copied, HAProxy 720). What the
- * target does not take waits, in the pipe or in a copy of at most one buffer, and the source is not
- * read again until it is gone: back-pressure reaches the sender through its TCP window, and a
+ * normally leave in the same call they arrive in. Bulk is spliced: by reference, through a pipe
+ * that is borrowed for the turn (measured: 310 CPU ms per GB against 460 copied, HAProxy 720). What
+ * the target does not take waits, in the pipe or in a copy of at most one buffer, and the source is
+ * not read again until it is gone: back-pressure reaches the sender through its TCP window, and a
  * stalled reader costs a bounded amount of memory.
  */
 import { NativeBytes } from "../linux/bytes.ts"
@@ -45,7 +45,9 @@ export class Flow {
   isReadable = false
   /** The source has sent FIN: after a short read the end of the stream still waits to be read. */
   isHungUp = false
-  /** The source is known to be reset, and reading it will not tell: its end is not to be passed on. */
+  /**
+   * The source is known to be reset, and reading it will not tell: its end is not to be passed on.
+   */
   isReset = false
   hasEnded = false
   readonly #pipes: PipePool

@@ -185,8 +185,8 @@ describe("reset", () => {
 
   test("of the server does not lose its last words to a client that goes on sending", () => {
     const { client, server: peer } = connectedPair()
-    // A server that refuses an upload: it answers, and closes without reading the rest. The client's
-    // data is ready first, so that writing it to the server is what meets the reset.
+    // A server that refuses an upload: it answers, and closes without reading the rest. The
+    // client's data is ready first, so that writing it to the server is what meets the reset.
     client.send("more of the upload")
     peer.send("413 too large")
     peer.reset()

@@ -3,10 +3,10 @@
  * sides have finished, one fails, or nothing moves for the idle time.
  *
  * System calls of a short request-response connection, the whole of its cost (about 95 % of the CPU
- * is the kernel's TCP): accept4, socket, connect, epoll_ctl × 3, recv and send × 2, recv × 2 for the
- * ends, shutdown × 2, close × 2. What is missing here is missing on purpose: options of the client's
- * socket are inherited from the listener, Nagle's algorithm is turned off only before a second
- * write, keep-alive to the server only on connections that live for a while.
+ * is the kernel's TCP): accept4, socket, connect, epoll_ctl × 3, recv and send × 2, recv × 2 for
+ * the ends, shutdown × 2, close × 2. What is missing here is missing on purpose: options of the
+ * client's socket are inherited from the listener, Nagle's algorithm is turned off only before a
+ * second write, keep-alive to the server only on connections that live for a while.
  */
 import type { NativeBytes } from "../linux/bytes.ts"
 import {
@@ -18,7 +18,15 @@ import {
   EPOLLPRI,
   EPOLLRDHUP,
 } from "../linux/epoll.ts"
-import { EADDRNOTAVAIL, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
+import {
+  EADDRNOTAVAIL,
+  EMFILE,
+  ENFILE,
+  ENOBUFS,
+  ENOMEM,
+  ETIMEDOUT,
+  errnoName,
+} from "../linux/errno.ts"
 import type { Handler } from "../linux/reactor.ts"
 import { SOCKADDR_IN_BYTES } from "../linux/sockaddr.ts"
 import {
@@ -48,7 +56,12 @@ const KEEPALIVE_AFTER_MS = 15_000
 /** Shared by the many sessions that never had to retry. */
 const NONE: PoolServer[] = []
 
+/** Failures to connect that say nothing about the server. */
+const OUT_OF_RESOURCES: readonly number[] = [EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM]
+const EXHAUSTED_WARNING_MS = 1000
+
 let nextSource = 0
+let warnedExhaustedAt = Number.NEGATIVE_INFINITY
 
 export class Session extends TimerEntry implements Handler {
   readonly #context: StreamContext
@@ -62,6 +75,8 @@ export class Session extends TimerEntry implements Handler {
   #target: PoolServer | undefined = undefined
   #tried = NONE
   #retries = 0
+  /** Why it ends if no server is left to be tried. */
+  #failure: EndReason = "no_server"
   #connectMs = 0
   #lastActivity: Instant
   /** Client → server, once connected. */
@@ -111,21 +126,12 @@ export class Session extends TimerEntry implements Handler {
     const { reactor } = this.#context
     for (;;) {
       const server = this.#pool.pool.pick(this.#clientHash, reactor.now, this.#tried)
-      if (server === undefined) {
-        return this.#close(this.#tried.length === 0 ? "no_server" : "connect_failed", "reset")
-      }
+      if (server === undefined) return this.#close(this.#failure, "reset")
       if (this.#tried.length > 0) this.#countRetry()
       const sockaddr = this.#pool.sockaddrs.get(server) as NativeBytes
       const fd = startConnect(sockaddr, this.#nextSource(sockaddr))
       if (fd >= 0) return this.#awaitConnect(server, fd)
-      const errno = -fd
-      if (errno === EMFILE || errno === ENFILE || errno === EADDRNOTAVAIL) {
-        this.#warnExhausted(server, errno)
-        return this.#close("exhausted", "reset")
-      }
-      if (!this.#retryAfter(server, errnoName(errno))) {
-        return this.#close("connect_failed", "reset")
-      }
+      if (!this.#mayRetryAfter(server, -fd)) return this.#close(this.#failure, "reset")
     }
   }
 
@@ -145,7 +151,7 @@ export class Session extends TimerEntry implements Handler {
   }
 
   onTimer(now: Instant): void {
-    if (this.#upward === undefined) return this.#connectFailed("ETIMEDOUT")
+    if (this.#upward === undefined) return this.#connectFailed(ETIMEDOUT)
     const idleAt = after(this.#lastActivity, this.#settings.idleTimeoutMs)
     if (now >= idleAt) return this.#close("idle_timeout", this.#isStalled ? "reset" : "finish")
     if (!this.#isKeptAlive) {
@@ -156,8 +162,8 @@ export class Session extends TimerEntry implements Handler {
   }
 
   /**
-   * Whether a side does not take what it was sent. After a FIN the kernel would keep that, megabytes
-   * of it, and go on trying for minutes.
+   * Whether a side does not take what it was sent. After a FIN the kernel would keep that,
+   * megabytes of it, and go on trying for minutes.
    */
   get #isStalled(): boolean {
     return this.#upward?.isBlocked === true || this.#downward?.isBlocked === true
@@ -181,7 +187,7 @@ export class Session extends TimerEntry implements Handler {
 
   #connectEvent(events: number): void {
     if ((events & (EPOLLERR | EPOLLHUP)) !== 0) {
-      return this.#connectFailed(errnoName(pendingError(this.#server)))
+      return this.#connectFailed(pendingError(this.#server))
     }
     if ((events & EPOLLOUT) !== 0) this.#connected(events)
   }
@@ -204,27 +210,37 @@ export class Session extends TimerEntry implements Handler {
     if ((events & READABLE) !== 0) this.#relayEvent(events & ~EPOLLOUT, downward, upward)
   }
 
-  #connectFailed(cause: string): void {
+  #connectFailed(errno: number): void {
     const server = this.#target as PoolServer
     this.#context.serverCounters.add(server.slot, "connectFailures", 1)
     this.#releaseServer("finish")
-    if (this.#retryAfter(server, cause)) this.connect()
-    else this.#close("connect_failed", "reset")
+    if (this.#mayRetryAfter(server, errno)) this.connect()
+    else this.#close(this.#failure, "reset")
   }
 
-  /** Counts a failed connect; whether another server may be tried. */
-  #retryAfter(server: PoolServer, cause: string): boolean {
-    const { reactor, board, log } = this.#context
-    const fields = { pool: this.#settings.pool, server: server.name, cause }
-    if (board.recordFailure(server.slot, reactor.now, this.#pool)) {
-      log("warn", "Server ejected after failed connects", {
-        ...fields,
-        seconds: this.#pool.failTimeoutMs / 1000,
-      })
-    } else log("debug", "Connect failed", fields)
+  /** After a failed connect: notes whose fault it was; whether another server may be tried. */
+  #mayRetryAfter(server: PoolServer, errno: number): boolean {
+    if (OUT_OF_RESOURCES.includes(errno)) {
+      this.#failure = "exhausted"
+      this.#warnExhausted(server, errno)
+      // Ports are used up server by server, all else is used up for all of them.
+      if (errno !== EADDRNOTAVAIL) return false
+    } else {
+      this.#failure = "connect_failed"
+      this.#blame(server, errno)
+    }
     if (this.#tried === NONE) this.#tried = []
     this.#tried.push(server)
     return this.#tried.length <= this.#pool.connectRetries
+  }
+
+  #blame(server: PoolServer, errno: number): void {
+    const { reactor, board, log } = this.#context
+    const fields = { pool: this.#settings.pool, server: server.name, cause: errnoName(errno) }
+    if (board.recordFailure(server.slot, reactor.now, this.#pool)) {
+      const seconds = this.#pool.failTimeoutMs / 1000
+      log("warn", "Server ejected after failed connects", { ...fields, seconds })
+    } else log("debug", "Connect failed", fields)
   }
 
   #countRetry(): void {
@@ -261,7 +277,10 @@ export class Session extends TimerEntry implements Handler {
     else if (state === FlowState.targetFailed) this.#targetFailed(flow)
   }
 
-  /** Writing met the target's reset. What it sent before that still waits to be read, and goes first. */
+  /**
+   * Writing met the target's reset. What it sent before that still waits to be read, and goes
+   * first.
+   */
   #targetFailed(flow: Flow): void {
     const last = (flow === this.#upward ? this.#downward : this.#upward) as Flow
     const before = last.bytes
@@ -298,15 +317,18 @@ export class Session extends TimerEntry implements Handler {
     return sources[nextSource]
   }
 
+  /** At most once a second: the counter has the number, and there may be thousands. */
   #warnExhausted(server: PoolServer, errno: number): void {
-    const cause = errnoName(errno)
+    const { now } = this.#context.reactor
+    if (now < warnedExhaustedAt + EXHAUSTED_WARNING_MS) return
+    warnedExhaustedAt = now
     const advice =
       errno === EADDRNOTAVAIL
-        ? "all local ports to this server are in use: set pool.source, or net.ipv4.tcp_tw_reuse=1"
-        : "the open files limit is reached: raise LimitNOFILE"
+        ? "no local address or port is left for this server: see pool.source, net.ipv4.tcp_tw_reuse"
+        : "the limit of open files or memory is reached: see LimitNOFILE"
     this.#context.log("warn", "Connection refused for want of resources", {
       server: server.name,
-      cause,
+      cause: errnoName(errno),
       advice,
     })
   }
