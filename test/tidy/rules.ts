@@ -173,7 +173,7 @@ function indentOf(line: string): number {
  * everywhere; other literals where they are material: in tests, fixtures and scripts.
  */
 function isUnbreakable({ path }: SourceFile, line: string): boolean {
-  if (line.includes("://")) return true
+  if (line.includes("://") || path.includes("/fixtures/")) return true
   const isComment = /^\s*(\/\/|\/?\*)/.test(line)
   return !isComment && (isTest(path) || path.startsWith("scripts/"))
 }
