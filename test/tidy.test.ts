@@ -175,6 +175,7 @@ describe("a planted violation is found", () => {
     const literal = `  expect(a).toBe("${"x".repeat(100)}")`
     expect(found(textViolations, "src/net/a.test.ts", literal)).toEqual([])
     expect(found(textViolations, "src/net/a.ts", `// https://a.example/${literal}`)).toEqual([])
+    expect(found(textViolations, "src/net/a.test.ts", `//${literal}`)).toHaveLength(1)
   })
 
   test.each([

@@ -1,6 +1,7 @@
 /**
- * What the admin API needs of the daemon: a read-only picture and a few commands. `daemon/` implements
- * it; everything here is what `/v1/status` shows (DESIGN.md §5), in the JSON's own spelling.
+ * What the admin API needs of the daemon: a read-only picture and a few commands. `daemon/`
+ * implements it; everything here is what `/v1/status` shows (DESIGN.md §5), in the JSON's own
+ * spelling.
  */
 import type { AdminState } from "../pool/server-board.ts"
 

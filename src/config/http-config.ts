@@ -107,7 +107,12 @@ export type RouteAction =
   /** Weighted; a condition sends a request to its pool whatever the weights say (canary). */
   | { readonly type: "split"; readonly targets: readonly SplitTarget[] }
   | { readonly type: "redirect"; readonly redirect: RedirectConfig }
-  | { readonly type: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
+  | {
+      readonly type: "respond"
+      readonly status: number
+      readonly body: string
+      readonly contentType: string
+    }
 
 export interface SplitTarget {
   readonly pool: string

@@ -1,5 +1,6 @@
 /** A pool with what connecting to its servers needs: shared by all kinds of listener of a thread. */
 import type { NativeBytes } from "../linux/bytes.ts"
+import type { Family } from "../net/address.ts"
 import type { Pool, PoolServer } from "../pool/pool.ts"
 
 export interface ServerPool {
@@ -13,6 +14,6 @@ export interface ServerPool {
   readonly sockaddrs: ReadonlyMap<PoolServer, NativeBytes>
   /** Whether the policy looks at the client at all. */
   readonly usesClientHash: boolean
-  /** Local addresses to connect from, in turn; empty: the kernel chooses. */
-  readonly sources: readonly NativeBytes[]
+  /** Local addresses to connect from, in turn, by family; empty: the kernel chooses. */
+  readonly sources: Readonly<Record<Family, readonly NativeBytes[]>>
 }

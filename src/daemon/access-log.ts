@@ -67,8 +67,8 @@ export class AccessLog {
 }
 
 /**
- * Text: `time stream client listen pool/server connect/total ms in/out bytes retries reason`, in the
- * order of HAProxy's TCP log.
+ * Text: `time stream client listen pool/server connect/total ms in/out bytes retries reason`, in
+ * the order of HAProxy's TCP log.
  */
 export function formatAccess(
   record: StreamRecord,

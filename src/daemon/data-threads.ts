@@ -2,10 +2,10 @@
  * The data threads as one: starts them, tells all of them what to serve, watches their heartbeats,
  * replaces the ones that die or hang.
  *
- * The listening sockets live here, one per thread and endpoint (SO_REUSEPORT), so that the sockets of
- * a thread that answers no more can be taken out of service at once and its clients reset, while the
- * other threads never notice. A hung thread may come to: its connections are reset but keep their
- * numbers until it has really ended, else it would act on somebody else's.
+ * The listening sockets live here, one per thread and endpoint (SO_REUSEPORT), so that the sockets
+ * of a thread that answers no more can be taken out of service at once and its clients reset, while
+ * the other threads never notice. A hung thread may come to: its connections are reset but keep
+ * their numbers until it has really ended, else it would act on somebody else's.
  */
 import { SessionBudget } from "../connection/session-budget.ts"
 import { Heartbeat } from "../dataplane/heartbeat.ts"
@@ -177,7 +177,9 @@ export class DataThreads {
     for (const listener of opened) this.#listeners.set(listener.template.id, listener)
   }
 
-  /** Tells all threads; listeners must have been opened. Then closes the sockets of removed ones. */
+  /**
+   * Tells all threads; listeners must have been opened. Then closes the sockets of removed ones.
+   */
   async configure(change: DataThreadsChange): Promise<void> {
     for (const template of change.listeners.set) {
       const listener = this.#listeners.get(template.id)
@@ -304,7 +306,8 @@ export class DataThreads {
 
   /**
    * Ends what was replaced, as soon as it can be ended: `terminate` waits, and all of the control
-   * thread with it, until the other has seen a signal, and one that is stuck in the kernel sees none.
+   * thread with it, until the other has seen a signal, and one that is stuck in the kernel sees
+   * none.
    */
   #endHung(): void {
     for (const thread of this.#hung) {

@@ -72,10 +72,11 @@ export function refuseTakenEndpoints(
 ): void {
   for (const endpoint of added) {
     if (ownPorts.has(endpoint.port) || !isEndpointTaken(endpoint)) continue
+    const find = `ss -ltnp sport = :${endpoint.port}`
     throw new SystemError(
       `bind ${formatEndpoint(endpoint)}`,
       EADDRINUSE,
-      `another program listens on port ${endpoint.port}; find it with: ss -ltnp sport = :${endpoint.port}`,
+      `another program listens on port ${endpoint.port}; find it with: ${find}`,
     )
   }
 }

@@ -2,8 +2,8 @@
  * Runs a virtual router's `notify` program at each change of state, as keepalived does:
  * `PROGRAM INSTANCE NAME MASTER|BACKUP|FAULT|STOP PRIORITY`.
  *
- * In order, one at a time per router: scripts that overlap or overtake each other are how keepalived
- * installations end up with the backup's settings on the active machine.
+ * In order, one at a time per router: scripts that overlap or overtake each other are how
+ * keepalived installations end up with the backup's settings on the active machine.
  */
 import type { Logger } from "../log/logger.ts"
 import type { VirtualRouterStateName } from "../vrrp/messages.ts"

@@ -1,6 +1,7 @@
 /**
- * The vrrp thread as the control thread sees it. Its end is the end of the process: nothing else may
- * hold the addresses, and a restart by the service manager takes less than a takeover by the peer.
+ * The vrrp thread as the control thread sees it. Its end is the end of the process: nothing else
+ * may hold the addresses, and a restart by the service manager takes less than a takeover by the
+ * peer.
  */
 import { Heartbeat } from "../dataplane/heartbeat.ts"
 import { monotonicNow } from "../linux/clock.ts"

@@ -1,6 +1,7 @@
 /**
- * Where a Worker's code is. In the compiled binary the entries are embedded under the common root of
- * all entry points; a URL relative to this module would name the build machine's source folder there.
+ * Where a Worker's code is. In the compiled binary the entries are embedded under the common root
+ * of all entry points; a URL relative to this module would name the build machine's source folder
+ * there.
  */
 export type WorkerEntry = "vrrp/thread" | "dataplane/thread"
 

@@ -6,11 +6,11 @@
  * Health, operator states and weights are not messages: they are cells of the `ServerBoard`.
  */
 
+import type { HttpConfig } from "../config/http-config.ts"
+import type { HttpRecord } from "../http/context.ts"
 import type { MailboxAddress } from "../linux/mailbox.ts"
 import type { Address, Endpoint } from "../net/address.ts"
 import type { PoolSpec } from "../pool/pool.ts"
-import type { HttpConfig } from "../config/http-config.ts"
-import type { HttpRecord } from "../http/context.ts"
 import type { StreamRecord } from "../stream/context.ts"
 import type { StreamListenerSpec } from "../stream/driver.ts"
 

@@ -6,6 +6,7 @@
  */
 import type { ServerPool } from "../connection/server-pool.ts"
 import { SessionBudget } from "../connection/session-budget.ts"
+import type { NativeBytes } from "../linux/bytes.ts"
 import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
@@ -13,7 +14,7 @@ import { PipePool } from "../linux/pipe.ts"
 import { threadId } from "../linux/process.ts"
 import { type Handler, Reactor } from "../linux/reactor.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
-import type { Address } from "../net/address.ts"
+import { type Address, type Family, familyOf } from "../net/address.ts"
 import { Pool } from "../pool/pool.ts"
 import { ServerBoard } from "../pool/server-board.ts"
 import { serverCounters } from "../pool/server-counters.ts"
@@ -155,7 +156,7 @@ class DataThread implements Handler {
       closeOnDown: spec.closeOnDown,
       usesClientHash: spec.balance === "source",
       sockaddrs: new Map(pool.servers.map((server) => [server, encodeSockaddr(server.endpoint)])),
-      sources: spec.source.map((address) => encodeSockaddr({ address, port: 0 })),
+      sources: { 4: sourcesOf(spec, 4), 6: sourcesOf(spec, 6) },
     }
   }
 
@@ -184,6 +185,12 @@ class DataThread implements Handler {
     if (fault === "throw") throw new Error("Injected fault")
     while (fault === "hang") this.#context.budget.open // looks busy, answers nothing
   }
+}
+
+function sourcesOf({ source }: DataPoolSpec, family: Family): NativeBytes[] {
+  return source
+    .filter((address) => familyOf(address) === family)
+    .map((address) => encodeSockaddr({ address, port: 0 }))
 }
 
 function throughOneOf(addresses: readonly Address[]): (session: Session) => boolean {

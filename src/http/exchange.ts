@@ -15,6 +15,7 @@ import { NativeBytes } from "../linux/bytes.ts"
 import { EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
 import { type Pipe, spliceIn, spliceOut } from "../linux/pipe.ts"
 import { startConnect } from "../linux/tcp.ts"
+import { familyOf } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
 import { hashText } from "../pool/hash.ts"
 import type { PoolServer } from "../pool/pool.ts"
@@ -289,7 +290,7 @@ export class Exchange implements UpstreamUser {
     const pool = this.#pool as ServerPool
     this.#target = server
     const sockaddr = pool.sockaddrs.get(server) as NativeBytes
-    const fd = startConnect(sockaddr, nextOf(pool.sources))
+    const fd = startConnect(sockaddr, nextOf(pool.sources[familyOf(server.endpoint.address)]))
     if (fd < 0) {
       const errno = -fd
       if (errno === EMFILE || errno === ENFILE || errno === EADDRNOTAVAIL) {

@@ -49,8 +49,11 @@ export class RequestPath {
 
   /** Text of the form that is matched, as UTF-8 has it. */
   get text(): string {
-    return Buffer.from(this.bytes.buffer, this.bytes.byteOffset + this.start, this.end - this.start)
-      .toString("utf8")
+    return Buffer.from(
+      this.bytes.buffer,
+      this.bytes.byteOffset + this.start,
+      this.end - this.start,
+    ).toString("utf8")
   }
 
   /** "?" and what follows it, or "". */

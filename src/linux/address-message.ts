@@ -76,7 +76,9 @@ export interface AddressSpec {
   readonly broadcast?: Address
   /** Whole seconds until the kernel removes the address by itself; for ever unless given. */
   readonly validLifetimeS?: number
-  /** Whole seconds until it is no longer a source address of choice (IPv6); at most the valid one. */
+  /**
+   * Whole seconds until it is no longer a source address of choice (IPv6); at most the valid one.
+   */
   readonly preferredLifetimeS?: number
   /** Who put it there (IFA_PROTO, Linux 5.18; older kernels forget it). 1–3 are the kernel's. */
   readonly protocol?: number

@@ -12,6 +12,7 @@ import { check, type Fd, ownFd } from "./fd.ts"
 import { lastErrno, libc, NULL } from "./libc.ts"
 
 export const EPOLLIN = 0x001
+export const EPOLLPRI = 0x002
 export const EPOLLOUT = 0x004
 export const EPOLLERR = 0x008
 export const EPOLLHUP = 0x010

@@ -3,8 +3,8 @@
  * `traceFds(true)` (tests) every open one remembers the stack that made it, so that a leak names
  * its maker.
  *
- * The data plane's sessions hold plain numbers instead, accounted in the thread's `FdLedger`: at two
- * per connection an object each would be the largest cost of accepting one.
+ * The data plane's sessions hold plain numbers instead, accounted in the thread's `FdLedger`: at
+ * two per connection an object each would be the largest cost of accepting one.
  */
 import { SystemError } from "./errno.ts"
 import { lastErrno, libc } from "./libc.ts"

@@ -2,8 +2,8 @@
  * Sizes and offsets of the kernel structures that this folder reads and writes.
  *
  * Offsets are bytes. Both supported machines (x86-64, arm64) are little-endian LP64 and share every
- * layout here; the one structure that differs, `struct epoll_event`, is in `epoll.ts`. A kernel test
- * compares each number with what the C compiler says.
+ * layout here; the one structure that differs, `struct epoll_event`, is in `epoll.ts`. A kernel
+ * test compares each number with what the C compiler says.
  */
 
 /** The kernel's integers are in the byte order of the machine (`DataView`'s last argument). */

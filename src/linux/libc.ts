@@ -1,9 +1,9 @@
 /**
  * The C library through bun:ffi: the one table of functions that the program calls.
  *
- * A call costs about 10 ns over the system call. Pointers are passed as numbers: given a typed array,
- * Bun looks up its storage at every call, which a loop that makes three calls per request can do
- * once. `bytes.ts` owns the memory behind such a number.
+ * A call costs about 10 ns over the system call. Pointers are passed as numbers: given a typed
+ * array, Bun looks up its storage at every call, which a loop that makes three calls per request
+ * can do once. `bytes.ts` owns the memory behind such a number.
  *
  * errno is thread-local and is read in the same function right after the call that set it: no
  * JavaScript allocation stands between, so no collector thread's call can overwrite it.

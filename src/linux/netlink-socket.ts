@@ -188,7 +188,9 @@ export function openNetlink(
   })
 }
 
-/** The value, or an Error that names what was wrong: the kernel does not send malformed messages. */
+/**
+ * The value, or an Error that names what was wrong: the kernel does not send malformed messages.
+ */
 export function valid<Value>(parsed: Parsed<Value>, operation: string): Value {
   if (parsed.ok) return parsed.value
   throw new Error(`Cannot ${operation}: netlink sent a malformed answer (${parsed.reason})`)

@@ -2,7 +2,8 @@ import { expect, test } from "bun:test"
 import { encodeFilter } from "./packet-socket.ts"
 
 test("encodeFilter() writes what tcpdump compiles", () => {
-  // `tcpdump -y EN10MB -ddd 'arp[6:2] = 2'`: 40 0 0 12 / 21 0 3 2054 / 40 0 0 20 / 21 0 1 2 / 6 0 0 262144 / 6 0 0 0
+  // `tcpdump -y EN10MB -ddd 'arp[6:2] = 2'`: 40 0 0 12 / 21 0 3 2054 / 40 0 0 20 / 21 0 1 2 / 6 0 0
+  // 262144 / 6 0 0 0
   const program = [
     [40, 0, 0, 12],
     [21, 0, 3, 2054],

@@ -1,8 +1,8 @@
 /**
  * Changes of links and addresses as they happen (rtnetlink(7) multicast groups).
  *
- * Put `fd` into an epoll set and call `read` when it is readable. Events say what the object is now,
- * so a reader that has missed some needs only one full listing to be right again: that is what
+ * Put `fd` into an epoll set and call `read` when it is readable. Events say what the object is
+ * now, so a reader that has missed some needs only one full listing to be right again: that is what
  * `overrun` asks for (the kernel drops events for a socket whose buffer is full).
  */
 import {
@@ -54,7 +54,9 @@ const GROUPS = {
 
 export type RtnetlinkGroup = keyof typeof GROUPS
 
-/** Some hundred link events; the default holds a fifth of it. Then the kernel reports an overrun. */
+/**
+ * Some hundred link events; the default holds a fifth of it. Then the kernel reports an overrun.
+ */
 const RECEIVE_BUFFER_BYTES = 1024 * 1024
 const DATAGRAM_BYTES_MAX = 32 * 1024
 /** Per `read`, so that a storm of events cannot starve the rest of an event loop. */

@@ -1,8 +1,9 @@
 /**
  * Links, addresses and routes of this network namespace (rtnetlink(7)).
  *
- * Every operation is one synchronous request, acknowledged by the kernel before it returns. Failures
- * are `SystemError`s that say what was tried, on what, and what the kernel gave as its reason.
+ * Every operation is one synchronous request, acknowledged by the kernel before it returns.
+ * Failures are `SystemError`s that say what was tried, on what, and what the kernel gave as its
+ * reason.
  */
 import { type Address, type Family, formatPrefix, type Prefix } from "../net/address.ts"
 import {
@@ -114,7 +115,9 @@ export class Rtnetlink {
     this.#newAddress(link, spec, NLM_F_CREATE | NLM_F_REPLACE, "set")
   }
 
-  /** Equivalent to `ip address del PREFIX dev NAME`. False when it, or the interface, was not there. */
+  /**
+   * Equivalent to `ip address del PREFIX dev NAME`. False when it, or the interface, was not there.
+   */
   deleteAddress(link: LinkRef, prefix: Prefix): boolean {
     const body = encodeAddressRemoval(link.index, prefix)
     const operation = `delete ${formatPrefix(prefix)} from ${link.name}`
@@ -137,7 +140,9 @@ export class Rtnetlink {
     )
   }
 
-  /** Equivalent to `ip route add PREFIX …`. EEXIST when one of the same prefix and metric is there. */
+  /**
+   * Equivalent to `ip route add PREFIX …`. EEXIST when one of the same prefix and metric is there.
+   */
   addRoute(spec: RouteSpec): void {
     this.#newRoute(spec, NLM_F_CREATE | NLM_F_EXCL, "add")
   }

@@ -16,7 +16,7 @@ export const AF_INET = 2
 export const AF_INET6 = 10
 export const SOCKADDR_BYTES_MAX = 28
 
-const SOCKADDR_IN_BYTES = 16
+export const SOCKADDR_IN_BYTES = 16
 const SOCKADDR_IN6_BYTES = 28
 const V4_MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
 

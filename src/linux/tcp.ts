@@ -15,6 +15,7 @@ import {
   decodeSockaddr,
   encodeSockaddr,
   SOCKADDR_BYTES_MAX,
+  SOCKADDR_IN_BYTES,
 } from "./sockaddr.ts"
 
 const SOCK_STREAM = 1
@@ -134,7 +135,9 @@ export function disableNagle(fd: number): void {
 export const peerSockaddr: NativeBytes = new NativeBytes(SOCKADDR_BYTES_MAX)
 const peerSockaddrLength = new NativeBytes(4)
 
-/** Accepts one connection; `peerSockaddr` then holds its client. Negated errno when there is none. */
+/**
+ * Accepts one connection; `peerSockaddr` then holds its client. Negated errno when there is none.
+ */
 export function accept(fd: number): number {
   peerSockaddrLength.view.setInt32(0, SOCKADDR_BYTES_MAX, true)
   const result = libc.accept4(
@@ -152,7 +155,7 @@ export function accept(fd: number): number {
  * where only the whole 4-tuple must be unique.
  */
 export function startConnect(server: NativeBytes, source: NativeBytes | undefined): number {
-  const family = server.bytes.length === 16 ? AF_INET : AF_INET6
+  const family = server.bytes.length === SOCKADDR_IN_BYTES ? AF_INET : AF_INET6
   const fd = libc.socket(family, STREAM_FLAGS, 0)
   if (fd < 0) return -lastErrno()
   if (source !== undefined) {

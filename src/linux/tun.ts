@@ -2,9 +2,9 @@
  * A tun device that lives as long as this process holds it open.
  *
  * It is the place of virtual addresses that must not outlive the process: when its descriptor is
- * closed, by `close` or by the death of the process, the kernel removes the device and the addresses
- * on it. Nothing is ever read from it; the kernel answers ARP for an address of the host whatever
- * interface carries it.
+ * closed, by `close` or by the death of the process, the kernel removes the device and the
+ * addresses on it. Nothing is ever read from it; the kernel answers ARP for an address of the host
+ * whatever interface carries it.
  */
 import { NativeBytes } from "./bytes.ts"
 import { capabilityError } from "./capability.ts"

@@ -1,6 +1,6 @@
 /**
- * What the program tells its service manager (sd_notify(3)): a datagram of `NAME=value` lines to the
- * socket in $NOTIFY_SOCKET.
+ * What the program tells its service manager (sd_notify(3)): a datagram of `NAME=value` lines to
+ * the socket in $NOTIFY_SOCKET.
  */
 import { NativeBytes } from "./bytes.ts"
 import { EAFNOSUPPORT, SystemError } from "./errno.ts"

@@ -75,7 +75,9 @@ describe.each(BALANCES)("policy %s", (balance) => {
   })
 })
 
-/** A policy for which connections do not matter gives each its share; least_conn with their ends. */
+/**
+ * A policy for which connections do not matter gives each its share; least_conn with their ends.
+ */
 describe.each(["round_robin", "source"] as const)("policy %s", (balance) => {
   test("gives each candidate a share that follows its weight", () => {
     const names = choices(balance, servers({ a: 1, b: 3 }), 4000)

@@ -4,8 +4,8 @@
  * Usable servers fall into tiers, and a policy only ever sees the best tier that is not empty:
  * primaries known to be up; primaries whose first check is still out; backups, likewise; and as the
  * last resort those that only live traffic has ejected, because a guess from failed connects must
- * not turn "some fail" into "all fail" (nginx does the same). A server that its check found down, or
- * that the operator took out, is in no tier.
+ * not turn "some fail" into "all fail" (nginx does the same). A server that its check found down,
+ * or that the operator took out, is in no tier.
  */
 import type { BalancePolicy } from "../config/config.ts"
 import type { Endpoint } from "../net/address.ts"

@@ -1,13 +1,14 @@
 /**
  * What all threads know of every server: one row of numbers in memory they share.
  *
- * The control thread writes the operator's and the health checker's word; any data thread writes the
- * failures it meets. A data thread reads a row at the moment it picks a server, so a change takes
- * effect with no message and no delay. A row is eight aligned doubles, which every machine we run on
- * loads and stores whole; two threads that count a failure at the same instant may lose one of the
- * two, which a threshold over many seconds does not notice.
+ * The control thread writes the operator's and the health checker's word; any data thread writes
+ * the failures it meets. A data thread reads a row at the moment it picks a server, so a change
+ * takes effect with no message and no delay. A row is eight aligned doubles, which every machine we
+ * run on loads and stores whole; two threads that count a failure at the same instant may lose one
+ * of the two, which a threshold over many seconds does not notice.
  *
- * A slot names a server for as long as it is configured: control hands them out (`slot-allocator.ts`).
+ * A slot names a server for as long as it is configured: control hands them out
+ * (`slot-allocator.ts`).
  */
 import type { Instant } from "../net/time.ts"
 

@@ -3,16 +3,33 @@
  * sides have finished, one fails, or nothing moves for the idle time.
  *
  * System calls of a short request-response connection, the whole of its cost (about 95 % of the CPU
- * is the kernel's TCP): accept4, socket, connect, epoll_ctl × 3, recv and send × 2, recv × 2 for the
- * ends, shutdown × 2, close × 2. What is missing here is missing on purpose: options of the client's
- * socket are inherited from the listener, Nagle's algorithm is turned off only before a second
- * write, keep-alive to the server only on connections that live for a while.
+ * is the kernel's TCP): accept4, socket, connect, epoll_ctl × 3, recv and send × 2, recv × 2 for
+ * the ends, shutdown × 2, close × 2. What is missing here is missing on purpose: options of the
+ * client's socket are inherited from the listener, Nagle's algorithm is turned off only before a
+ * second write, keep-alive to the server only on connections that live for a while.
  */
 import type { ServerPool } from "../connection/server-pool.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
-import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
-import { EADDRNOTAVAIL, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
+import {
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLPRI,
+  EPOLLRDHUP,
+} from "../linux/epoll.ts"
+import {
+  EADDRNOTAVAIL,
+  EMFILE,
+  ENFILE,
+  ENOBUFS,
+  ENOMEM,
+  ETIMEDOUT,
+  errnoName,
+} from "../linux/errno.ts"
 import type { Handler } from "../linux/reactor.ts"
+import { SOCKADDR_IN_BYTES } from "../linux/sockaddr.ts"
 import {
   closeFd,
   enableKeepAlive,
@@ -29,7 +46,7 @@ import type { ListenerSettings, StreamContext, StreamRecord } from "./context.ts
 import type { EndReason } from "./end-reason.ts"
 import { Flow, FlowState } from "./flow.ts"
 
-const READ_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
+const READ_EVENTS = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET
 const WRITE_EVENTS = READ_EVENTS | EPOLLOUT
 const HANG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 const READABLE = EPOLLIN | HANG_UP
@@ -40,7 +57,12 @@ const KEEPALIVE_AFTER_MS = 15_000
 /** Shared by the many sessions that never had to retry. */
 const NONE: PoolServer[] = []
 
+/** Failures to connect that say nothing about the server. */
+const OUT_OF_RESOURCES: readonly number[] = [EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM]
+const EXHAUSTED_WARNING_MS = 1000
+
 let nextSource = 0
+let warnedExhaustedAt = Number.NEGATIVE_INFINITY
 
 export class Session extends TimerEntry implements Handler {
   readonly #context: StreamContext
@@ -53,6 +75,9 @@ export class Session extends TimerEntry implements Handler {
   #server = -1
   #target: PoolServer | undefined = undefined
   #tried = NONE
+  #retries = 0
+  /** Why it ends if no server is left to be tried. */
+  #failure: EndReason = "no_server"
   #connectMs = 0
   #lastActivity: Instant
   /** Client → server, once connected. */
@@ -102,19 +127,12 @@ export class Session extends TimerEntry implements Handler {
     const { reactor } = this.#context
     for (;;) {
       const server = this.#pool.pool.pick(this.#clientHash, reactor.now, this.#tried)
-      if (server === undefined) {
-        return this.#close(this.#tried.length === 0 ? "no_server" : "connect_failed", "reset")
-      }
-      const fd = startConnect(this.#pool.sockaddrs.get(server) as NativeBytes, this.#nextSource())
+      if (server === undefined) return this.#close(this.#failure, "reset")
+      if (this.#tried.length > 0) this.#countRetry()
+      const sockaddr = this.#pool.sockaddrs.get(server) as NativeBytes
+      const fd = startConnect(sockaddr, this.#nextSource(sockaddr))
       if (fd >= 0) return this.#awaitConnect(server, fd)
-      const errno = -fd
-      if (errno === EMFILE || errno === ENFILE || errno === EADDRNOTAVAIL) {
-        this.#warnExhausted(server, errno)
-        return this.#close("exhausted", "reset")
-      }
-      if (!this.#retryAfter(server, errnoName(errno))) {
-        return this.#close("connect_failed", "reset")
-      }
+      if (!this.#mayRetryAfter(server, -fd)) return this.#close(this.#failure, "reset")
     }
   }
 
@@ -134,7 +152,7 @@ export class Session extends TimerEntry implements Handler {
   }
 
   onTimer(now: Instant): void {
-    if (this.#upward === undefined) return this.#connectFailed("ETIMEDOUT")
+    if (this.#upward === undefined) return this.#connectFailed(ETIMEDOUT)
     const idleAt = after(this.#lastActivity, this.#settings.idleTimeoutMs)
     if (now >= idleAt) return this.#close("idle_timeout", this.#isStalled ? "reset" : "finish")
     if (!this.#isKeptAlive) {
@@ -145,8 +163,8 @@ export class Session extends TimerEntry implements Handler {
   }
 
   /**
-   * Whether a side does not take what it was sent. After a FIN the kernel would keep that, megabytes
-   * of it, and go on trying for minutes.
+   * Whether a side does not take what it was sent. After a FIN the kernel would keep that,
+   * megabytes of it, and go on trying for minutes.
    */
   get #isStalled(): boolean {
     return this.#upward?.isBlocked === true || this.#downward?.isBlocked === true
@@ -170,7 +188,7 @@ export class Session extends TimerEntry implements Handler {
 
   #connectEvent(events: number): void {
     if ((events & (EPOLLERR | EPOLLHUP)) !== 0) {
-      return this.#connectFailed(errnoName(pendingError(this.#server)))
+      return this.#connectFailed(pendingError(this.#server))
     }
     if ((events & EPOLLOUT) !== 0) this.#connected(events)
   }
@@ -193,35 +211,49 @@ export class Session extends TimerEntry implements Handler {
     if ((events & READABLE) !== 0) this.#relayEvent(events & ~EPOLLOUT, downward, upward)
   }
 
-  #connectFailed(cause: string): void {
+  #connectFailed(errno: number): void {
     const server = this.#target as PoolServer
     this.#context.serverCounters.add(server.slot, "connectFailures", 1)
     this.#releaseServer("finish")
-    if (this.#retryAfter(server, cause)) this.connect()
-    else this.#close("connect_failed", "reset")
+    if (this.#mayRetryAfter(server, errno)) this.connect()
+    else this.#close(this.#failure, "reset")
   }
 
-  /** Counts a failed connect; whether another server may be tried. */
-  #retryAfter(server: PoolServer, cause: string): boolean {
-    const { reactor, board, listenerCounters, log } = this.#context
-    const fields = { pool: this.#settings.pool, server: server.name, cause }
-    if (board.recordFailure(server.slot, reactor.now, this.#pool)) {
-      log("warn", "Server ejected after failed connects", {
-        ...fields,
-        seconds: this.#pool.failTimeoutMs / 1000,
-      })
-    } else log("debug", "Connect failed", fields)
+  /** After a failed connect: notes whose fault it was; whether another server may be tried. */
+  #mayRetryAfter(server: PoolServer, errno: number): boolean {
+    if (OUT_OF_RESOURCES.includes(errno)) {
+      this.#failure = "exhausted"
+      this.#warnExhausted(server, errno)
+      // Ports are used up server by server, all else is used up for all of them.
+      if (errno !== EADDRNOTAVAIL) return false
+    } else {
+      this.#failure = "connect_failed"
+      this.#blame(server, errno)
+    }
     if (this.#tried === NONE) this.#tried = []
     this.#tried.push(server)
-    if (this.#tried.length > this.#pool.connectRetries) return false
-    listenerCounters.add(this.#settings.row, "retries", 1)
-    return true
+    return this.#tried.length <= this.#pool.connectRetries
+  }
+
+  #blame(server: PoolServer, errno: number): void {
+    const { reactor, board, log } = this.#context
+    const fields = { pool: this.#settings.pool, server: server.name, cause: errnoName(errno) }
+    if (board.recordFailure(server.slot, reactor.now, this.#pool)) {
+      const seconds = this.#pool.failTimeoutMs / 1000
+      log("warn", "Server ejected after failed connects", { ...fields, seconds })
+    } else log("debug", "Connect failed", fields)
+  }
+
+  #countRetry(): void {
+    this.#retries++
+    this.#context.listenerCounters.add(this.#settings.row, "retries", 1)
   }
 
   /** An event on the socket that `inbound` reads and `outbound` writes. */
   #relayEvent(events: number, inbound: Flow, outbound: Flow): void {
     if ((events & READABLE) !== 0) inbound.isReadable = true
     if ((events & HANG_UP) !== 0) inbound.isHungUp = true
+    if ((events & EPOLLPRI) !== 0) inbound.noteUrgent()
     // A reset is normally met by reading on, so that what came before it is still delivered; where
     // nothing will be read any more it has to be seen here.
     if ((events & EPOLLERR) !== 0 && (inbound.isBlocked || inbound.hasEnded)) {
@@ -243,7 +275,21 @@ export class Session extends TimerEntry implements Handler {
     if (state === FlowState.yielded) reactor.defer(flow.source)
     else if (state === FlowState.ended) this.#finishWhenBothEnded()
     else if (state === FlowState.sourceFailed) this.#failed(flow.source)
-    else if (state === FlowState.targetFailed) this.#failed(flow.target)
+    else if (state === FlowState.targetFailed) this.#targetFailed(flow)
+  }
+
+  /**
+   * Writing met the target's reset. What it sent before that still waits to be read, and goes
+   * first.
+   */
+  #targetFailed(flow: Flow): void {
+    const last = (flow === this.#upward ? this.#downward : this.#upward) as Flow
+    const before = last.bytes
+    last.isReset = true
+    last.isReadable = true
+    while (last.pump() === FlowState.yielded) {}
+    if (last.bytes !== before) this.#moved(last, last.bytes - before)
+    this.#failed(flow.target)
   }
 
   #moved(flow: Flow, bytes: number): void {
@@ -265,22 +311,25 @@ export class Session extends TimerEntry implements Handler {
     this.#close(fd === this.#client ? "client_reset" : "server_reset", "reset")
   }
 
-  #nextSource() {
-    const { sources } = this.#pool
+  #nextSource(server: NativeBytes): NativeBytes | undefined {
+    const sources = this.#pool.sources[server.bytes.length === SOCKADDR_IN_BYTES ? 4 : 6]
     if (sources.length === 0) return undefined
     nextSource = (nextSource + 1) % sources.length
     return sources[nextSource]
   }
 
+  /** At most once a second: the counter has the number, and there may be thousands. */
   #warnExhausted(server: PoolServer, errno: number): void {
-    const cause = errnoName(errno)
+    const { now } = this.#context.reactor
+    if (now < warnedExhaustedAt + EXHAUSTED_WARNING_MS) return
+    warnedExhaustedAt = now
     const advice =
       errno === EADDRNOTAVAIL
-        ? "all local ports to this server are in use: set pool.source, or net.ipv4.tcp_tw_reuse=1"
-        : "the open files limit is reached: raise LimitNOFILE"
+        ? "no local address or port is left for this server: see pool.source, net.ipv4.tcp_tw_reuse"
+        : "the limit of open files or memory is reached: see LimitNOFILE"
     this.#context.log("warn", "Connection refused for want of resources", {
       server: server.name,
-      cause,
+      cause: errnoName(errno),
       advice,
     })
   }
@@ -312,14 +361,16 @@ export class Session extends TimerEntry implements Handler {
     listenerCounters.add(this.#settings.row, "connections", -1)
     listenerCounters.add(this.#settings.row, reason, 1)
     budget.release(1)
-    if (accessLog !== undefined) accessLog(this.#record(reason))
+    // A connection from before the log was kept has no client to name.
+    if (accessLog === undefined || this.#clientEndpoint === undefined) return
+    accessLog(this.#record(reason, this.#clientEndpoint))
   }
 
-  #record(reason: EndReason): StreamRecord {
+  #record(reason: EndReason, client: Endpoint): StreamRecord {
     const { reactor } = this.#context
     return {
       stream: this.#settings.stream,
-      client: this.#clientEndpoint ?? this.#settings.endpoint,
+      client,
       listen: this.#settings.endpoint,
       pool: this.#settings.pool,
       server: this.#upward === undefined ? "" : (this.#target?.name ?? ""),
@@ -327,7 +378,7 @@ export class Session extends TimerEntry implements Handler {
       durationMs: reactor.now - this.#startedAt,
       bytesIn: this.#upward?.bytes ?? 0,
       bytesOut: this.#downward?.bytes ?? 0,
-      retries: this.#tried.length,
+      retries: this.#retries,
       reason,
     }
   }

@@ -1,6 +1,7 @@
 /**
- * The service manager's side of sd_notify(3): a datagram socket that keeps what it is told and when.
- * The folder is shared between network namespaces, so an edge in one of them reaches it by its path.
+ * The service manager's side of sd_notify(3): a datagram socket that keeps what it is told and
+ * when. The folder is shared between network namespaces, so an edge in one of them reaches it by
+ * its path.
  */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"

@@ -1,4 +1,6 @@
-/** The lab's MariaDB: replicas follow across namespaces, survive a kill, and leave nothing behind. */
+/**
+ * The lab's MariaDB: replicas follow across namespaces, survive a kill, and leave nothing behind.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { existsSync, readFileSync } from "node:fs"
 import { createLab, type Lab } from "../lab/lab.ts"

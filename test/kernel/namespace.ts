@@ -1,9 +1,9 @@
 /**
  * Runs code of src/linux inside a host of the lab, in this very process.
  *
- * A network namespace belongs to a thread, and a socket stays in the one it was opened in. As all of
- * src/linux is synchronous, the test's thread can enter the host, open sockets there and come back
- * before anything else of the process has a turn.
+ * A network namespace belongs to a thread, and a socket stays in the one it was opened in. As all
+ * of src/linux is synchronous, the test's thread can enter the host, open sockets there and come
+ * back before anything else of the process has a turn.
  */
 import { dlopen } from "bun:ffi"
 import { closeSync, openSync } from "node:fs"

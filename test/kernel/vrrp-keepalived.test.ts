@@ -1,4 +1,6 @@
-/** keepalived as the other router: each backs the other up, in version 2 with PASS and version 3. */
+/**
+ * keepalived as the other router: each backs the other up, in version 2 with PASS and version 3.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import type { Capture } from "../lab/capture.ts"
 import type { Host } from "../lab/host.ts"

@@ -168,11 +168,14 @@ function indentOf(line: string): number {
   return line.search(/\S/)
 }
 
-/** Addresses and captured frames stay whole everywhere. */
+/**
+ * The formatter breaks code, so what is left wide is a comment or a literal. Addresses stay whole
+ * everywhere; other literals where they are material: in tests, fixtures and scripts.
+ */
 function isUnbreakable({ path }: SourceFile, line: string): boolean {
-  return (
-    line.includes("://") || path.includes("/fixtures/") || (isTest(path) && LONG_LITERAL.test(line))
-  )
+  if (line.includes("://") || path.includes("/fixtures/")) return true
+  const isComment = /^\s*(\/\/|\/?\*)/.test(line)
+  return !isComment && (isTest(path) || path.startsWith("scripts/"))
 }
 
 function packageOf(specifier: string): string {
@@ -202,8 +205,6 @@ const METHOD = /(?:[\w*]+ )*[#\w$[\].]+(?:<[^(]*>)?\(.*\).*\{$/.source
 const FUNCTION_HEADER = new RegExp(`\\bfunction\\b|=> \\{$|^\\s*(?!${STATEMENT})${METHOD}`)
 /** `describe("…", () => {`: a chapter of tests, not a function that anybody calls. */
 const TEST_GROUP = /^\s*describe\b/
-/** A literal that is clearer in one piece; in tests, where it is what the test says. */
-const LONG_LITERAL = /"[^"]{40,}"|`[^`]{40,}|'[^']{40,}'|\/[^/]{40,}\//
 // Written so that this file does not contain what it looks for.
 const LEFT_OVER = new RegExp(["FIX" + "ME", "TO" + "DO", "X" + "XX"].join("|"))
 const FOCUSED = /\b(test|describe|it)\.only\b/

@@ -34,7 +34,9 @@ export interface CrowdEnd {
   readonly atMs: number
   /** From when it was opened, or began to be. */
   readonly afterMs: number
-  /** `closed` (FIN), `silent`, or an error's code; before it was established with "connect " before. */
+  /**
+   * `closed` (FIN), `silent`, or an error's code; before it was established with "connect " before.
+   */
   readonly how: string
   readonly echoes: number
 }

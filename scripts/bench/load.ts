@@ -1,0 +1,90 @@
+/**
+ * The loads: well-known tools where they measure what we ask, programs of ours where none does.
+ * Each runs on the load core, has a bounded size, and fails loudly: a proxy that answers errors
+ * quickly must not look fast.
+ */
+import { join } from "node:path"
+import type { Host } from "../../test/lab/host.ts"
+import type { ManagedProcess } from "../../test/lab/process.ts"
+import { BULK_PATH, ON_LOAD_CORE, SMALL_PATH } from "./arena.ts"
+import type { IdleOptions } from "./idle-client.ts"
+import type { PacedOptions, PacedResult } from "./paced-client.ts"
+
+/** Answers received and over what time. */
+export interface LoadResult {
+  readonly requests: number
+  readonly seconds: number
+}
+
+export interface WrkOptions {
+  readonly seconds: number
+  readonly connections: number
+  /** A new connection for each request. */
+  readonly close?: boolean
+}
+
+/** Closed loop: every connection sends its next request when it has its answer. */
+export async function wrk(client: Host, target: string, options: WrkOptions): Promise<LoadResult> {
+  const header = options.close === true ? ["-H", "Connection: close"] : []
+  const sizes = ["-t1", `-c${options.connections}`, `-d${options.seconds}s`, "--timeout", "5s"]
+  const argv = ["wrk", ...sizes, ...header, `http://${target}${SMALL_PATH}`]
+  const output = await client.exec([...ON_LOAD_CORE, ...argv])
+  if (/Socket errors|Non-2xx/.test(output)) throw new Error(`wrk against ${target}:\n${output}`)
+  const match = /(\d+) requests in ([\d.]+)s/.exec(output)
+  if (match === null) throw new Error(`wrk says something new:\n${output}`)
+  return { requests: Number(match[1]), seconds: Number(match[2]) }
+}
+
+/** Downloads the large file `files` times over one connection; returns bytes. */
+export async function download(client: Host, target: string, files: number): Promise<number> {
+  const format = ["--write-out", "%{size_download}\\n"]
+  const one = ["--output", "/dev/null", `http://${target}${BULK_PATH}`]
+  const all = Array.from({ length: files }, () => one).flat()
+  const output = await client.exec([...ON_LOAD_CORE, "curl", ...QUIET, ...format, ...all])
+  return sumOfLines(output)
+}
+
+/** Uploads a file `files` times over one connection; returns the bytes that arrived. */
+export async function upload(
+  client: Host,
+  target: string,
+  file: string,
+  files: number,
+): Promise<number> {
+  // Without "Expect: 100-continue", which would add a wait of curl's own.
+  const one = ["--header", "Expect:", "--upload-file", file, `http://${target}/`]
+  const all = Array.from({ length: files }, (_, at) => (at === 0 ? one : one.slice(2))).flat()
+  return sumOfLines(await client.exec([...ON_LOAD_CORE, "curl", ...QUIET, ...all]))
+}
+
+/** Open loop at a fixed rate (`paced-client.ts`). */
+export async function paced(client: Host, options: PacedOptions): Promise<PacedResult> {
+  const least = ["chrt", "--idle", "0"]
+  const argv = [...least, process.execPath, program("paced-client"), JSON.stringify(options)]
+  return JSON.parse(await client.exec([...ON_LOAD_CORE, ...argv]))
+}
+
+/** Resolves when all connections are open and quiet; stop the program to close them. */
+export async function holdIdle(client: Host, options: IdleOptions): Promise<ManagedProcess> {
+  const argv = [process.execPath, program("idle-client"), JSON.stringify(options)]
+  const holder = client.spawn([...ON_LOAD_CORE, ...argv], { name: "idle-client" })
+  await holder.waitFor(/idle \d+\n/, { timeoutMs: 60_000 })
+  return holder
+}
+
+/** The text of a small request over a connection that stays open. */
+export const SMALL_REQUEST = `GET ${SMALL_PATH} HTTP/1.1\r\nHost: bench\r\n\r\n`
+
+function sumOfLines(output: string): number {
+  return output
+    .trim()
+    .split("\n")
+    .map(Number)
+    .reduce((sum, each) => sum + each, 0)
+}
+
+function program(name: string): string {
+  return join(import.meta.dir, `${name}.ts`)
+}
+
+const QUIET = ["--silent", "--show-error", "--fail"]

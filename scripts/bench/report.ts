@@ -1,0 +1,121 @@
+/**
+ * Rows of results and how they are shown. A row compares one figure over the programs, lower being
+ * better. Its ratio is against the better of the two peers: the one a user would choose instead.
+ */
+import { COLUMNS, type Column } from "./contender.ts"
+import { median, spread } from "./statistics.ts"
+
+/** One program in one setting; `label` is empty for its ordinary one. */
+export interface Series {
+  readonly column: Column
+  readonly label: string
+  readonly samples: number[]
+}
+
+export interface Row {
+  /** For machines, such as `stream.small.cpu`. */
+  readonly id: string
+  readonly title: string
+  readonly unit: string
+  /** The ratio that is accepted; absent: shown for information. */
+  readonly ratioMax?: number
+  readonly series: readonly Series[]
+}
+
+export interface PartResult {
+  readonly title: string
+  readonly rows: readonly Row[]
+  /** Lines to print under the table. */
+  readonly notes: readonly string[]
+}
+
+export interface Verdict {
+  /** The best series of each program. */
+  readonly best: Readonly<Record<Column, Series>>
+  readonly ratio: number
+  readonly passed: boolean | undefined
+}
+
+/** A row without samples for those who take part in it. */
+export function newRow(
+  entrants: readonly { readonly contender: { readonly column: Column }; readonly label: string }[],
+  row: Omit<Row, "series">,
+): Row {
+  const series = entrants.map(({ contender, label }): Series => {
+    return { column: contender.column, label, samples: [] }
+  })
+  return { ...row, series }
+}
+
+export function judge(row: Row): Verdict {
+  const best = {
+    causeway: bestOf(row, "causeway"),
+    haproxy: bestOf(row, "haproxy"),
+    nginx: bestOf(row, "nginx"),
+  }
+  const peer = Math.min(median(best.haproxy.samples), median(best.nginx.samples))
+  const ratio = median(best.causeway.samples) / peer
+  return { best, ratio, passed: row.ratioMax === undefined ? undefined : ratio <= row.ratioMax }
+}
+
+/** The table and the notes of a part, as lines. */
+export function formatPart({ title, rows, notes }: PartResult): string[] {
+  const header = [...COLUMNS.map((column) => column.padStart(CELL)), "  ratio  target"].join("")
+  return [
+    "",
+    title.padEnd(TITLE) + header,
+    ...rows.flatMap((row) => [formatRow(row), ...formatOthers(row)]),
+    "",
+    ...notes,
+  ]
+}
+
+/** Everything, for `--json`. */
+export function toJson(row: Row): object {
+  const { ratio, passed } = judge(row)
+  const series = row.series.map((each) => ({ ...each, median: median(each.samples) }))
+  return { ...row, series, ratio, passed }
+}
+
+function formatRow(row: Row): string {
+  const { best, ratio, passed } = judge(row)
+  const cells = COLUMNS.map((column) => formatSeries(best[column]).padStart(CELL))
+  const target = row.ratioMax === undefined ? "" : `  ≤ ${row.ratioMax.toFixed(2)}`
+  const verdict = passed === undefined ? "" : passed ? "  pass" : "  MISS"
+  const label = `${row.title}, ${row.unit}`.padEnd(TITLE)
+  return `${label}${cells.join("")}  ${ratio.toFixed(2).padStart(5)}${target}${verdict}`
+}
+
+/** The settings of a program that were measured and are not its best. */
+function formatOthers(row: Row): string[] {
+  const { best } = judge(row)
+  const others = row.series.filter((each) => each !== best[each.column])
+  if (others.length === 0) return []
+  const cells = COLUMNS.map((column) => {
+    const found = others.filter((each) => each.column === column)
+    return found.map(formatSeries).join(" ").padStart(CELL)
+  })
+  const labels = row.series.filter(({ label }) => label !== "").map(({ label }) => label)
+  const chosen = Object.values(best).filter(({ label }) => label !== "")
+  const names = chosen.map(({ column, label }) => `${column} ${label}`).join(", ")
+  const text = names === "" ? `  worse: ${labels.join(", ")}` : `  above: ${names}; else:`
+  return [`${text.padEnd(TITLE)}${cells.join("")}`]
+}
+
+function formatSeries({ samples }: Series): string {
+  return `${significant(median(samples))} ±${(100 * spread(samples)).toFixed(0)}%`
+}
+
+function significant(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2)
+}
+
+function bestOf(row: Row, column: Column): Series {
+  const [first, ...others] = row.series.filter((each) => each.column === column)
+  if (first === undefined) throw new Error(`${row.id}: nothing measured for ${column}`)
+  const better = (a: Series, b: Series) => (median(b.samples) < median(a.samples) ? b : a)
+  return others.reduce(better, first)
+}
+
+const TITLE = 46
+const CELL = 15
