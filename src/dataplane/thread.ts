@@ -4,8 +4,12 @@
  * The thread blocks in `epoll_wait`, so nothing of JavaScript's own event loop (timers, promises,
  * `onmessage`) runs in it after the start message. Commands come through the mailbox.
  */
+import { LiveConnection, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
 import { SessionBudget } from "../connection/session-budget.ts"
+import type { HttpContext } from "../http/context.ts"
+import { httpCounters } from "../http/counters.ts"
+import { UpstreamConnections } from "../http/upstream-connections.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
 import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
@@ -19,13 +23,12 @@ import { Pool } from "../pool/pool.ts"
 import { ServerBoard } from "../pool/server-board.ts"
 import { serverCounters } from "../pool/server-counters.ts"
 import type { StreamContext } from "../stream/context.ts"
-import { StreamListener } from "../stream/driver.ts"
 import { listenerCounters } from "../stream/listener-counters.ts"
-import { Session } from "../stream/session.ts"
 import { Heartbeat } from "./heartbeat.ts"
+import { Listeners } from "./listeners.ts"
 import type {
+  AccessRecord,
   DataFault,
-  DataListenerSpec,
   DataPoolSpec,
   DataThreadStart,
   FromDataThread,
@@ -46,11 +49,12 @@ class DataThread implements Handler {
   readonly #reactor = new Reactor()
   readonly #heartbeat: Heartbeat
   readonly #mailbox: MailboxReader<ToDataThread>
-  readonly #context: StreamContext
+  readonly #stream: StreamContext
+  readonly #http: HttpContext
   readonly #pools = new Map<string, ServerPool>()
-  readonly #listeners = new Map<string, StreamListener>()
+  readonly #listeners: Listeners
   readonly #faultInjection: boolean
-  #accessRecords: StreamRecord[] = []
+  #accessRecords: AccessRecord[] = []
   #isStopping = false
 
   constructor(start: DataThreadStart) {
@@ -60,8 +64,9 @@ class DataThread implements Handler {
     this.#faultInjection = start.faultInjection
     const allServerCounters = start.serverCounters.map(serverCounters)
     const allListenerCounters = start.listenerCounters.map(listenerCounters)
+    const allHttpCounters = start.httpCounters.map(httpCounters)
     const ledger = new FdLedger(start.ledger)
-    this.#context = {
+    const shared = {
       reactor: this.#reactor,
       pipes: new PipePool(ledger, start.owner),
       ledger,
@@ -69,14 +74,24 @@ class DataThread implements Handler {
       board: new ServerBoard(start.board),
       serverCounters: own(allServerCounters, start.index),
       allServerCounters,
-      listenerCounters: own(allListenerCounters, start.index),
-      allListenerCounters,
       pools: this.#pools,
       budget: new SessionBudget(start.budget, start.sessionsMax),
       accessLog: undefined,
-      log: (level, message, fields) =>
-        post({ type: "log", level, component: "stream", message, fields }),
     }
+    this.#stream = {
+      ...shared,
+      listenerCounters: own(allListenerCounters, start.index),
+      allListenerCounters,
+      log: logger("stream"),
+    }
+    this.#http = {
+      ...shared,
+      counters: own(allHttpCounters, start.index),
+      allCounters: allHttpCounters,
+      upstreams: new UpstreamConnections(),
+      log: logger("http"),
+    }
+    this.#listeners = new Listeners({ stream: this.#stream, http: this.#http })
     this.#reactor.add(this.#mailbox.doorbell, EPOLLIN, this)
   }
 
@@ -85,9 +100,7 @@ class DataThread implements Handler {
     while (!this.#isStopping && !this.#heartbeat.isRetired) {
       this.#heartbeat.beat()
       this.#reactor.pass(PASS_WAIT_MS_MAX)
-      for (const { acceptor } of this.#listeners.values()) {
-        if (acceptor.isPaused) acceptor.resumeIfRoom()
-      }
+      this.#listeners.resumePaused()
       this.#flushAccess()
     }
     this.#reactor.close()
@@ -108,16 +121,15 @@ class DataThread implements Handler {
       case "configure":
         return this.#configure(message)
       case "reset":
-        this.#endSessions("address_released", throughOneOf(message.addresses))
+        this.#endConnections("address_released", throughOneOf(message.addresses))
         return post({ type: "done", id: message.id })
       case "servers-down": {
         const slots = new Set(message.slots)
-        return this.#endSessions("server_down", (session) => {
-          return session.closesOnDown && slots.has(session.serverSlot)
-        })
+        this.#http.upstreams.closeIdle(slots)
+        return this.#endConnections("server_down", (live) => live.endsWithServer(slots))
       }
       case "stop":
-        this.#endSessions("stopped", () => true)
+        this.#endConnections("stopped", () => true)
         this.#isStopping = true
         return
       case "fault":
@@ -127,25 +139,24 @@ class DataThread implements Handler {
 
   #configure(message: Extract<ToDataThread, { type: "configure" }>): void {
     for (const pool of message.pools.set) this.#pools.set(pool.name, this.#createPool(pool))
-    for (const listener of message.listeners.set) this.#setListener(listener)
-    for (const id of message.listeners.remove) {
-      this.#listeners.get(id)?.acceptor.detach()
-      this.#listeners.delete(id)
-    }
+    for (const service of message.services.set) this.#listeners.setService(service)
+    for (const listener of message.listeners.set) this.#listeners.set(listener)
+    for (const id of message.listeners.remove) this.#listeners.remove(id)
+    for (const name of message.services.remove) this.#listeners.removeService(name)
     for (const name of message.pools.remove) this.#pools.delete(name)
-    this.#context.accessLog = message.accessLog
-      ? (record) => {
-          this.#accessRecords.push(record)
-          if (this.#accessRecords.length >= ACCESS_BATCH_MAX) this.#flushAccess()
-        }
-      : undefined
+    const accessLog = (record: AccessRecord) => {
+      this.#accessRecords.push(record)
+      if (this.#accessRecords.length >= ACCESS_BATCH_MAX) this.#flushAccess()
+    }
+    this.#stream.accessLog = message.accessLog ? accessLog : undefined
+    this.#http.accessLog = this.#stream.accessLog
     post({ type: "done", id: message.id })
   }
 
   #createPool(spec: DataPoolSpec): ServerPool {
     const pool = new Pool(spec, {
-      board: this.#context.board,
-      counters: this.#context.allServerCounters,
+      board: this.#stream.board,
+      counters: this.#stream.allServerCounters,
     })
     return {
       pool,
@@ -160,18 +171,9 @@ class DataThread implements Handler {
     }
   }
 
-  #setListener(spec: DataListenerSpec): void {
-    const listener = this.#listeners.get(spec.id)
-    if (listener !== undefined) return listener.update(spec)
-    this.#listeners.set(spec.id, new StreamListener(this.#context, spec.fd, spec))
-  }
-
-  #endSessions(
-    reason: "address_released" | "server_down" | "stopped",
-    concerns: (session: Session) => boolean,
-  ): void {
+  #endConnections(reason: OutsideReason, concerns: (live: LiveConnection) => boolean): void {
     for (const handler of this.#reactor.handlers()) {
-      if (handler instanceof Session && concerns(handler)) handler.end(reason)
+      if (handler instanceof LiveConnection && concerns(handler)) handler.end(reason)
     }
   }
 
@@ -183,7 +185,7 @@ class DataThread implements Handler {
 
   #inject(fault: DataFault): void {
     if (fault === "throw") throw new Error("Injected fault")
-    while (fault === "hang") this.#context.budget.open // looks busy, answers nothing
+    while (fault === "hang") this.#stream.budget.open // looks busy, answers nothing
   }
 }
 
@@ -193,10 +195,10 @@ function sourcesOf({ source }: DataPoolSpec, family: Family): NativeBytes[] {
     .map((address) => encodeSockaddr({ address, port: 0 }))
 }
 
-function throughOneOf(addresses: readonly Address[]): (session: Session) => boolean {
+function throughOneOf(addresses: readonly Address[]): (live: LiveConnection) => boolean {
   const wanted = new Set<Address>(addresses)
-  return (session) => {
-    const local = session.localAddress()
+  return (live) => {
+    const local = live.localAddress()
     return local !== undefined && wanted.has(local)
   }
 }
@@ -205,6 +207,10 @@ function own<Table>(tables: readonly Table[], index: number): Table {
   const table = tables[index]
   if (table === undefined) throw new RangeError(`No table for data thread ${index}`)
   return table
+}
+
+function logger(component: string): StreamContext["log"] {
+  return (level, message, fields) => post({ type: "log", level, component, message, fields })
 }
 
 function post(message: FromDataThread): void {

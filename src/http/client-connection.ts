@@ -6,14 +6,13 @@
  * `#held`, and are read when it is done: answers keep their order without a queue.
  */
 
+import { LiveConnection, type OutsideReason } from "../connection/live-connection.ts"
 import { NativeBytes } from "../linux/bytes.ts"
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
 import { EAGAIN } from "../linux/errno.ts"
-import type { Handler } from "../linux/reactor.ts"
 import { localEndpoint } from "../linux/tcp.ts"
 import type { Address } from "../net/address.ts"
 import { after, type Instant } from "../net/time.ts"
-import { TimerEntry } from "../net/timer-wheel.ts"
 import {
   HEAD_ROOM_BYTES,
   type HttpContext,
@@ -46,7 +45,7 @@ type Phase = "request" | "exchange" | "lingering"
 const head = new RequestHead()
 const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
 
-export class ClientConnection extends TimerEntry implements Handler, ForwardingOrigin {
+export class ClientConnection extends LiveConnection implements ForwardingOrigin {
   readonly context: HttpContext
   readonly settings: HttpSettings
   readonly transport: Transport
@@ -94,11 +93,11 @@ export class ClientConnection extends TimerEntry implements Handler, ForwardingO
   }
 
   /** The address the client connected to. */
-  localAddress(): Address | undefined {
+  override localAddress(): Address | undefined {
     return localEndpoint(this.transport.fd)?.address
   }
 
-  handle(_fd: number, events: number): void {
+  override handle(_fd: number, events: number): void {
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.isReadable = true
     if ((events & (EPOLLRDHUP | EPOLLHUP)) !== 0) this.isHungUp = true
     if ((events & EPOLLERR) !== 0) return this.abort("client_aborted")
@@ -106,7 +105,7 @@ export class ClientConnection extends TimerEntry implements Handler, ForwardingO
     this.#advance()
   }
 
-  fail(error: unknown): void {
+  override fail(error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
     this.context.log("error", "Request ended by a fault", {
       listener: this.settings.name,
@@ -115,7 +114,7 @@ export class ClientConnection extends TimerEntry implements Handler, ForwardingO
     this.abort("internal_error")
   }
 
-  onTimer(now: Instant): void {
+  override onTimer(now: Instant): void {
     if (now < this.#deadline) return this.context.reactor.timers.arm(this, this.#deadline)
     if (this.#exchange !== undefined) return this.#exchange.timedOut()
     if (this.#phase === "request" && this.#held !== undefined)
@@ -196,6 +195,14 @@ export class ClientConnection extends TimerEntry implements Handler, ForwardingO
     this.#exchange = undefined
     if (!this.write(outbound, writer.start, writer.at)) return this.close("reset")
     this.closeWhenFlushed()
+  }
+
+  override endsWithServer(slots: ReadonlySet<number>): boolean {
+    return this.#exchange?.endsWithServer(slots) === true
+  }
+
+  override end(reason: OutsideReason): void {
+    this.abort(reason === "server_down" ? "server_aborted" : reason)
   }
 
   /** Ends it from outside or by a fault, with RST. */

@@ -202,6 +202,10 @@ export class Exchange implements UpstreamUser {
     }
   }
 
+  endsWithServer(slots: ReadonlySet<number>): boolean {
+    return this.#pool?.closeOnDown === true && slots.has(this.#target?.slot ?? -1)
+  }
+
   /** The client's clock has run out. */
   timedOut(): void {
     if (this.#responseBody !== undefined || this.#isTunnel) {

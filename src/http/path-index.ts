@@ -11,7 +11,6 @@ export interface IndexedPath {
   readonly match: "prefix" | "exact" | "regex"
 }
 
-
 export class PathIndex<Entry extends IndexedPath> {
   readonly #exact = new Map<number, Bucket<Entry>>()
   readonly #prefixes = new Map<number, Bucket<Entry>>()

@@ -8,6 +8,7 @@
  * client's socket are inherited from the listener, Nagle's algorithm is turned off only before a
  * second write, keep-alive to the server only on connections that live for a while.
  */
+import { LiveConnection, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
 import {
@@ -28,7 +29,6 @@ import {
   ETIMEDOUT,
   errnoName,
 } from "../linux/errno.ts"
-import type { Handler } from "../linux/reactor.ts"
 import { SOCKADDR_IN_BYTES } from "../linux/sockaddr.ts"
 import {
   closeFd,
@@ -40,7 +40,6 @@ import {
 } from "../linux/tcp.ts"
 import type { Address, Endpoint } from "../net/address.ts"
 import { after, type Instant } from "../net/time.ts"
-import { TimerEntry } from "../net/timer-wheel.ts"
 import type { PoolServer } from "../pool/pool.ts"
 import type { ListenerSettings, StreamContext, StreamRecord } from "./context.ts"
 import type { EndReason } from "./end-reason.ts"
@@ -64,7 +63,7 @@ const EXHAUSTED_WARNING_MS = 1000
 let nextSource = 0
 let warnedExhaustedAt = Number.NEGATIVE_INFINITY
 
-export class Session extends TimerEntry implements Handler {
+export class Session extends LiveConnection {
   readonly #context: StreamContext
   readonly #settings: ListenerSettings
   readonly #pool: ServerPool
@@ -113,12 +112,12 @@ export class Session extends TimerEntry implements Handler {
     return this.#target?.slot ?? -1
   }
 
-  get closesOnDown(): boolean {
-    return this.#pool.closeOnDown
+  override endsWithServer(slots: ReadonlySet<number>): boolean {
+    return this.#pool.closeOnDown && slots.has(this.serverSlot)
   }
 
   /** The address the client connected to. */
-  localAddress(): Address | undefined {
+  override localAddress(): Address | undefined {
     return localEndpoint(this.#client)?.address
   }
 
@@ -136,13 +135,13 @@ export class Session extends TimerEntry implements Handler {
     }
   }
 
-  handle(fd: number, events: number): void {
+  override handle(fd: number, events: number): void {
     if (this.#upward === undefined) this.#connectEvent(events)
     else if (fd === this.#client) this.#relayEvent(events, this.#upward, this.#downward as Flow)
     else this.#relayEvent(events, this.#downward as Flow, this.#upward)
   }
 
-  fail(error: unknown): void {
+  override fail(error: unknown): void {
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
     this.#context.log("error", "Connection ended by a fault", {
       stream: this.#settings.stream,
@@ -151,7 +150,7 @@ export class Session extends TimerEntry implements Handler {
     this.end("internal_error")
   }
 
-  onTimer(now: Instant): void {
+  override onTimer(now: Instant): void {
     if (this.#upward === undefined) return this.#connectFailed(ETIMEDOUT)
     const idleAt = after(this.#lastActivity, this.#settings.idleTimeoutMs)
     if (now >= idleAt) return this.#close("idle_timeout", this.#isStalled ? "reset" : "finish")
@@ -171,7 +170,7 @@ export class Session extends TimerEntry implements Handler {
   }
 
   /** Ends it from outside, with RST on both sides so that both learn at once. */
-  end(reason: EndReason): void {
+  override end(reason: EndReason | OutsideReason): void {
     this.#close(reason, "reset")
   }
 
