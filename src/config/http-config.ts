@@ -17,6 +17,8 @@ export interface HttpConfig {
   readonly allow: readonly Prefix[]
   readonly deny: readonly Prefix[]
   readonly maxConnections: number
+  /** "//" in a path counts as "/". */
+  readonly mergeSlashes: boolean
   readonly limits: HttpLimits
   readonly timeouts: HttpTimeouts
 }
@@ -63,6 +65,8 @@ export interface TlsConfig {
 export type PathMatch = "prefix" | "exact" | "regex"
 
 export interface RouteConfig {
+  /** Unique in its listener; "k8s.com/api/v1" where the file names none. */
+  readonly name: string
   /** Exact lower-case name, "*.example.com", or empty: any. */
   readonly host: string
   readonly path: string
@@ -74,12 +78,8 @@ export interface RouteConfig {
   readonly action: RouteAction
   /** Replaces the matched prefix, or the whole path of an exact match; undefined: unchanged. */
   readonly rewrite: string | undefined
-  readonly setHeaders: Readonly<Record<string, string>>
-  readonly addHeaders: Readonly<Record<string, string>>
-  readonly removeHeaders: readonly string[]
-  readonly setResponseHeaders: Readonly<Record<string, string>>
-  readonly addResponseHeaders: Readonly<Record<string, string>>
-  readonly removeResponseHeaders: readonly string[]
+  readonly requestHeaders: HeaderChanges
+  readonly responseHeaders: HeaderChanges
   /** Overrides `timeouts.firstByteMs`; undefined: does not. */
   readonly timeoutMs: number | undefined
   readonly retry: RetryConfig
@@ -96,10 +96,10 @@ export interface RouteConfig {
   readonly maxBodyBytes: number
 }
 
-/** A header or query parameter must be present, or have exactly `value`. */
+/** What a header, query parameter or cookie must be: exactly a text, present, or absent. */
 export interface FieldCondition {
   readonly name: string
-  readonly value: string | undefined
+  readonly value: string | boolean
 }
 
 export type RouteAction =
@@ -114,8 +114,22 @@ export type RouteAction =
       readonly contentType: string
     }
 
+/** `set_headers`, `add_headers`, `remove_headers`, and the same for responses. */
+export interface HeaderChanges {
+  /** In place of those of the same name. */
+  readonly set: readonly HeaderField[]
+  readonly add: readonly HeaderField[]
+  readonly remove: readonly string[]
+}
+
+export interface HeaderField {
+  readonly name: string
+  readonly value: string
+}
+
 export interface SplitTarget {
   readonly pool: string
+  /** 0: only by header or cookie. */
   readonly weight: number
   readonly header: FieldCondition | undefined
   readonly cookie: FieldCondition | undefined
@@ -147,15 +161,18 @@ export interface StickyConfig {
 export interface RateLimitConfig {
   readonly requests: number
   readonly perMs: number
+  /** So many at once. */
   readonly burst: number
-  /** Header whose value is counted; empty: the client's address. */
+  /** Header whose value is counted; empty, or not in the request: the client's address. */
   readonly header: string
 }
 
 export interface BasicAuthConfig {
   readonly realm: string
-  /** File of `user:hash` lines, bcrypt or argon2. */
+  /** File of `user:hash` lines, bcrypt or argon2, as `htpasswd -B` writes it. */
   readonly usersFile: string
+  /** What it held when the configuration was read: a hash for each name. */
+  readonly users: Readonly<Record<string, string>>
 }
 
 export interface ForwardAuthConfig {

@@ -6,6 +6,7 @@ import type { Address } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
 import type { RequestHead } from "./head.ts"
 import type { FieldFilter } from "./hop-by-hop.ts"
+import type { Question } from "./question.ts"
 
 /** What is known of a request beside its head. */
 export interface RequestOrigin {
@@ -30,6 +31,10 @@ export interface ForwardDecision {
   readonly target: string | undefined
   /** Server that the client's sticky cookie names, -1: none. */
   readonly stickySlot: number
+  /** Complete field lines for this request alone, beside the route's: towards the server … */
+  readonly requestFields: string
+  /** … and towards the client. */
+  readonly responseFields: string
 }
 
 export interface RespondDecision {
@@ -39,6 +44,8 @@ export interface RespondDecision {
   /** Complete field lines, each with CRLF; Content-Length and Connection are added. */
   readonly fields: string
   readonly body: string
+  /** Who can ask, asks this first and does what `settle` says; this response is for who cannot. */
+  readonly question?: Question
 }
 
 /** A compiled `[[http.route]]`. */
@@ -57,6 +64,13 @@ export interface Route {
   readonly maxBodyBytes: number
   readonly retryStatuses: readonly number[]
   readonly retryAttempts: number
-  /** Field lines of a Set-Cookie for the server used; undefined: not sticky. */
+  /** Host field for the server; undefined: as the client asked. */
+  readonly host: string | undefined
+  /** Pool that gets a copy of each request, whose answer nobody reads; empty: none. */
+  readonly mirror: string
+  /**
+   * Field lines of a Set-Cookie for the server used; undefined: not sticky. Only needed when it is
+   * not the server of `ForwardDecision.stickySlot`.
+   */
   readonly stickyFields: ((slot: number) => string) | undefined
 }

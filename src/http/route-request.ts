@@ -1,0 +1,42 @@
+/**
+ * The request that is being decided, as conditions and actions see it: its head, where it came from,
+ * its path. One object serves all requests of a table.
+ */
+import type { Instant } from "../net/time.ts"
+import { FIELD } from "./field-names.ts"
+import { Field } from "./field.ts"
+import { RequestHead } from "./head.ts"
+import type { RequestPath } from "./request-path.ts"
+import type { RequestOrigin } from "./route.ts"
+
+export class RouteRequest {
+  readonly path: RequestPath
+  head: RequestHead = NO_HEAD
+  origin: RequestOrigin = NO_ORIGIN
+  now: Instant = 0 as Instant
+  /** The method a CORS preflight asks about; undefined: this is none. */
+  preflightMethod: string | undefined = undefined
+  /** Complete field lines that its gates add towards the server and towards the client. */
+  requestFields = ""
+  responseFields = ""
+
+  constructor(path: RequestPath) {
+    this.path = path
+  }
+
+  begin(head: RequestHead, origin: RequestOrigin, now: Instant): void {
+    this.head = head
+    this.origin = origin
+    this.now = now
+    this.requestFields = ""
+    this.responseFields = ""
+    this.preflightMethod =
+      head.method === "OPTIONS" && head.find(FIELD.origin) >= 0
+        ? PREFLIGHT_METHOD.valueIn(head)
+        : undefined
+  }
+}
+
+const PREFLIGHT_METHOD = new Field("access-control-request-method")
+const NO_HEAD = new RequestHead()
+const NO_ORIGIN = { client: "::", isTls: false, port: 0 } as RequestOrigin
