@@ -1,0 +1,110 @@
+/** The listeners of one data thread, of every kind. */
+import type { Acceptor } from "../connection/acceptor.ts"
+import type { HttpContext, HttpSettings } from "../http/context.ts"
+import { HttpListener, type HttpListenerSettings } from "../http/driver.ts"
+import { createRoutes } from "../http/route-table.ts"
+import { addressBytes } from "../net/address.ts"
+import { PrefixSet } from "../net/prefix-set.ts"
+import type { StreamContext } from "../stream/context.ts"
+import { StreamListener } from "../stream/driver.ts"
+import type { DataHttpService, DataHttpSpec, DataListenerSpec } from "./messages.ts"
+
+/** What the endpoints of one `[[http]]` share on this thread. */
+interface HttpService {
+  readonly spec: DataHttpService
+  readonly settings: Omit<HttpSettings, "endpoint" | "isTls">
+}
+
+export class Listeners {
+  readonly #stream: StreamContext
+  readonly #http: HttpContext
+  readonly #streams = new Map<string, StreamListener>()
+  readonly #https = new Map<string, { listener: HttpListener; spec: DataHttpSpec }>()
+  readonly #services = new Map<string, HttpService>()
+
+  constructor(contexts: { readonly stream: StreamContext; readonly http: HttpContext }) {
+    this.#stream = contexts.stream
+    this.#http = contexts.http
+  }
+
+  setService(spec: DataHttpService): void {
+    this.#services.set(spec.config.name, compileService(spec))
+    for (const { listener, spec: endpoint } of this.#https.values()) {
+      if (endpoint.service === spec.config.name) listener.update(this.#httpSettings(endpoint))
+    }
+  }
+
+  removeService(name: string): void {
+    this.#services.delete(name)
+  }
+
+  set(spec: DataListenerSpec): void {
+    if (spec.kind === "http") return this.#setHttp(spec)
+    const known = this.#streams.get(spec.id)
+    if (known !== undefined) return known.update(spec)
+    this.#streams.set(spec.id, new StreamListener(this.#stream, spec.fd, spec))
+  }
+
+  remove(id: string): void {
+    this.#acceptor(id)?.detach()
+    this.#streams.delete(id)
+    this.#https.delete(id)
+  }
+
+  /** Lets listeners that stand at their limit go on where there is room again. */
+  resumePaused(): void {
+    for (const { acceptor } of this.#streams.values()) {
+      if (acceptor.isPaused) acceptor.resumeIfRoom()
+    }
+    for (const { listener } of this.#https.values()) {
+      if (listener.acceptor.isPaused) listener.acceptor.resumeIfRoom()
+    }
+  }
+
+  #acceptor(id: string): Acceptor | undefined {
+    return this.#streams.get(id)?.acceptor ?? this.#https.get(id)?.listener.acceptor
+  }
+
+  #setHttp(spec: DataHttpSpec & { readonly id: string; readonly fd: number }): void {
+    const settings = this.#httpSettings(spec)
+    const known = this.#https.get(spec.id)
+    if (known !== undefined) return known.listener.update(settings)
+    const listener = new HttpListener(this.#http, spec.fd, settings)
+    this.#https.set(spec.id, { listener, spec })
+  }
+
+  #httpSettings(spec: DataHttpSpec): HttpListenerSettings {
+    const service = this.#services.get(spec.service)
+    if (service === undefined) throw new Error(`No HTTP service ${spec.service}`)
+    const { allow, deny } = service.spec.config
+    return {
+      ...service.settings,
+      endpoint: spec.endpoint,
+      isTls: spec.isTls,
+      allow,
+      deny,
+      secure: undefined,
+    }
+  }
+}
+
+function compileService(spec: DataHttpService): HttpService {
+  const { config } = spec
+  const trusted = new PrefixSet(config.trustedProxies)
+  return {
+    spec,
+    settings: {
+      name: config.name,
+      row: spec.row,
+      routes: createRoutes(config, { rows: spec.routeRows }),
+      limits: config.limits,
+      timeouts: config.timeouts,
+      trusts: (client) => {
+        if (trusted.isEmpty) return false
+        const bytes = addressBytes(client)
+        return trusted.contains(bytes, 0, bytes.length)
+      },
+      maxConnections: config.maxConnections,
+    },
+  }
+}
