@@ -10,13 +10,18 @@
 import { SessionBudget } from "../connection/session-budget.ts"
 import { Heartbeat } from "../dataplane/heartbeat.ts"
 import type {
+  AccessRecord,
   DataFault,
+  DataHttpService,
+  DataHttpSpec,
   DataListenerSpec,
   DataPoolSpec,
+  DataStreamSpec,
   DataThreadStart,
   FromDataThread,
   ToDataThread,
 } from "../dataplane/messages.ts"
+import { allocateHttpCounters, type HttpCounters, httpCounters } from "../http/counters.ts"
 import { monotonicNow } from "../linux/clock.ts"
 import type { Fd } from "../linux/fd.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
@@ -31,7 +36,6 @@ import {
   type ServerCounters,
   serverCounters,
 } from "../pool/server-counters.ts"
-import type { StreamRecord } from "../stream/context.ts"
 import {
   allocateListenerCounters,
   type ListenerCounters,
@@ -48,7 +52,7 @@ const DEATHS_WINDOW_MS = 60_000
 /** How long a thread may take to answer before the others go on without it. */
 const ANSWER_WAIT_MS = 1_000
 
-export type ListenerTemplate = Omit<DataListenerSpec, "fd">
+export type ListenerTemplate = (DataStreamSpec | DataHttpSpec) & { readonly id: string }
 
 /** An endpoint's sockets, one per thread. */
 interface Listener {
@@ -60,6 +64,10 @@ interface Listener {
 
 export interface DataThreadsChange {
   readonly pools: { readonly set: readonly DataPoolSpec[]; readonly remove: readonly string[] }
+  readonly services: {
+    readonly set: readonly DataHttpService[]
+    readonly remove: readonly string[]
+  }
   readonly listeners: {
     readonly set: readonly ListenerTemplate[]
     readonly remove: readonly string[]
@@ -73,7 +81,7 @@ export interface DataThreadsOptions {
   readonly sessionsMax: number
   readonly faultInjection: boolean
   readonly onLog: (record: Extract<FromDataThread, { type: "log" }>) => void
-  readonly onAccess: (records: readonly StreamRecord[]) => void
+  readonly onAccess: (records: readonly AccessRecord[]) => void
   /** Threads keep dying: the process should give up its addresses and end. */
   readonly onHopeless: (reason: string) => void
 }
@@ -82,6 +90,7 @@ export class DataThreads {
   readonly board: ServerBoard
   readonly serverCounters: readonly ServerCounters[]
   readonly listenerCounters: readonly ListenerCounters[]
+  readonly httpCounters: readonly HttpCounters[]
   readonly budget: SessionBudget
   readonly #options: DataThreadsOptions
   readonly #buffers: Omit<DataThreadStart, "owner" | "index" | "mailbox" | "heartbeat">
@@ -90,6 +99,7 @@ export class DataThreads {
   /** Replaced, but still there. */
   readonly #hung = new Set<DataThread>()
   readonly #pools = new Map<string, DataPoolSpec>()
+  readonly #services = new Map<string, DataHttpService>()
   readonly #listeners = new Map<string, Listener>()
   readonly #deaths: Instant[] = []
   #accessLog = false
@@ -109,6 +119,7 @@ export class DataThreads {
       sessionsMax,
       serverCounters: Array.from({ length: count }, allocateServerCounters),
       listenerCounters: Array.from({ length: count }, allocateListenerCounters),
+      httpCounters: Array.from({ length: count }, allocateHttpCounters),
       faultInjection,
     }
     this.board = new ServerBoard(this.#buffers.board)
@@ -116,6 +127,7 @@ export class DataThreads {
     this.#ledger = new FdLedger(this.#buffers.ledger)
     this.serverCounters = this.#buffers.serverCounters.map(serverCounters)
     this.listenerCounters = this.#buffers.listenerCounters.map(listenerCounters)
+    this.httpCounters = this.#buffers.httpCounters.map(httpCounters)
   }
 
   get restarts(): number {
@@ -150,6 +162,10 @@ export class DataThreads {
   /** Whether the threads serve exactly this already. */
   isListening(template: ListenerTemplate): boolean {
     return Bun.deepEquals(this.#listeners.get(template.id)?.served, template)
+  }
+
+  hasService(service: DataHttpService): boolean {
+    return Bun.deepEquals(this.#services.get(service.config.name), service)
   }
 
   hasPool(spec: DataPoolSpec): boolean {
@@ -189,6 +205,8 @@ export class DataThreads {
     }
     for (const pool of change.pools.set) this.#pools.set(pool.name, pool)
     for (const name of change.pools.remove) this.#pools.delete(name)
+    for (const service of change.services.set) this.#services.set(service.config.name, service)
+    for (const name of change.services.remove) this.#services.delete(name)
     this.#accessLog = change.accessLog
     await Promise.all(
       this.#threads.map((thread) =>
@@ -196,6 +214,7 @@ export class DataThreads {
           type: "configure",
           id,
           pools: change.pools,
+          services: change.services,
           listeners: {
             set: change.listeners.set.map((spec) => this.#listenerFor(thread.index, spec.id)),
             remove: change.listeners.remove,
@@ -229,6 +248,7 @@ export class DataThreads {
     const remove = [...this.#listeners.keys()]
     await this.configure({
       pools: { set: [], remove: [] },
+      services: { set: [], remove: [] },
       listeners: { set: [], remove },
       accessLog: this.#accessLog,
     })
@@ -340,6 +360,7 @@ export class DataThreads {
       type: "configure",
       id,
       pools: { set: [...this.#pools.values()], remove: [] },
+      services: { set: [...this.#services.values()], remove: [] },
       listeners: {
         set: [...this.#listeners.keys()].map((id) => this.#listenerFor(index, id)),
         remove: [],
@@ -360,9 +381,12 @@ export class DataThreads {
     }
     if (why === "ended") this.#closeLeftovers(thread)
     else for (const fd of this.#ledger.heldBy(thread.owner)) disconnect(fd)
-    const counters = this.listenerCounters[thread.index]
-    if (counters !== undefined) this.budget.release(counters.sumOf("connections"))
-    counters?.clearGauges()
+    for (const tables of [this.listenerCounters, this.httpCounters]) {
+      const counters = tables[thread.index]
+      if (counters === undefined) continue
+      this.budget.release(counters.sumOf("connections"))
+      counters.clearGauges()
+    }
     this.serverCounters[thread.index]?.clearGauges()
   }
 

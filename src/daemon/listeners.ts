@@ -46,6 +46,7 @@ export class StreamRows {
 
 export function listenerTemplates(stream: StreamConfig, row: number): ListenerTemplate[] {
   return stream.bind.map((endpoint) => ({
+    kind: "stream",
     id: listenerId(stream.name, endpoint),
     stream: stream.name,
     row,

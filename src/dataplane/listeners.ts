@@ -2,7 +2,7 @@
 import type { Acceptor } from "../connection/acceptor.ts"
 import type { HttpContext, HttpSettings } from "../http/context.ts"
 import { HttpListener, type HttpListenerSettings } from "../http/driver.ts"
-import { createRoutes } from "../http/route-table.ts"
+import { RouteTable } from "../http/route-table.ts"
 import { addressBytes } from "../net/address.ts"
 import { PrefixSet } from "../net/prefix-set.ts"
 import type { StreamContext } from "../stream/context.ts"
@@ -96,7 +96,7 @@ function compileService(spec: DataHttpService): HttpService {
     settings: {
       name: config.name,
       row: spec.row,
-      routes: createRoutes(config, { rows: spec.routeRows }),
+      routes: new RouteTable({ http: config, rows: spec.routeRows }),
       limits: config.limits,
       timeouts: config.timeouts,
       trusts: (client) => {

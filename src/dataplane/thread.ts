@@ -149,7 +149,7 @@ class DataThread implements Handler {
       if (this.#accessRecords.length >= ACCESS_BATCH_MAX) this.#flushAccess()
     }
     this.#stream.accessLog = message.accessLog ? accessLog : undefined
-    this.#http.accessLog = this.#stream.accessLog
+    this.#http.accessLog = message.accessLog ? accessLog : undefined
     post({ type: "done", id: message.id })
   }
 
