@@ -58,7 +58,7 @@ export interface Status {
   readonly checks: readonly CheckStatusEntry[]
   readonly pools: readonly PoolStatus[]
   readonly streams: readonly ListenerStatus[]
-  readonly http: readonly ListenerStatus[]
+  readonly http: readonly HttpStatus[]
   readonly kubernetes: { readonly connected: boolean; readonly synced: boolean } | null
   readonly threads: ThreadsStatus
 }
@@ -146,6 +146,32 @@ export interface ListenerStatus {
   readonly retries: number
   /** Ended connections by reason (`stream/end-reason.ts`). */
   readonly ended: Readonly<Record<string, number>>
+}
+
+/** An `[[http]]` listener. */
+export interface HttpStatus {
+  readonly name: string
+  readonly bind: readonly string[]
+  readonly connections: number
+  /** Connections so far. */
+  readonly total: number
+  readonly requests: number
+  readonly retries: number
+  readonly bytes_in: number
+  readonly bytes_out: number
+  /** Ended requests by reason (`http/counters.ts`). */
+  readonly ended: Readonly<Record<string, number>>
+  readonly routes: readonly RouteStatus[]
+}
+
+export interface RouteStatus {
+  readonly name: string
+  readonly requests: number
+  /** By class: "2xx" and so on. */
+  readonly responses: Readonly<Record<string, number>>
+  readonly duration_ms_total: number
+  /** Requests that took at most so many milliseconds; the last one counts all ("+Inf"). */
+  readonly duration_ms_buckets: Readonly<Record<string, number>>
 }
 
 export interface ThreadsStatus {

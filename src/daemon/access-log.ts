@@ -6,6 +6,8 @@
  */
 import { createWriteStream, type WriteStream } from "node:fs"
 import type { LogConfig } from "../config/config.ts"
+import type { AccessRecord } from "../dataplane/messages.ts"
+import type { HttpRecord } from "../http/context.ts"
 import type { Logger } from "../log/logger.ts"
 import { formatEndpoint } from "../net/address.ts"
 import type { StreamRecord } from "../stream/context.ts"
@@ -45,7 +47,7 @@ export class AccessLog {
     }
   }
 
-  write(records: readonly StreamRecord[], now: Date): void {
+  write(records: readonly AccessRecord[], now: Date): void {
     const output = this.#output
     if (output === undefined) return
     if (output.writableLength > BUFFERED_BYTES_MAX) {
@@ -71,6 +73,61 @@ export class AccessLog {
  * the order of HAProxy's TCP log.
  */
 export function formatAccess(
+  record: AccessRecord,
+  time: string,
+  format: LogConfig["format"],
+): string {
+  return "method" in record
+    ? formatHttpAccess(record, time, format)
+    : formatStreamAccess(record, time, format)
+}
+
+/** Text: nginx's combined format, then what a balancer's operator wants to know. */
+function formatHttpAccess(record: HttpRecord, time: string, format: LogConfig["format"]): string {
+  const { method, target, version, status } = record
+  const times = [record.connectMs, record.firstByteMs, record.durationMs].map(round)
+  if (format === "text") {
+    const server = record.server === "" ? "-" : record.server
+    return (
+      `${record.client} - - [${time}] ${quote(`${method} ${target} ${version}`)} ${status} ` +
+      `${record.bytesOut} ${quote(record.referer)} ${quote(record.userAgent)} ${record.listener} ` +
+      `${quote(record.host)} ${quote(record.route)} ${record.pool}/${server} ${times.join("/")} ` +
+      `${record.retries} ${record.tlsVersion === "" ? "-" : record.tlsVersion} ${record.reason}`
+    )
+  }
+  const [connectMs, firstByteMs, durationMs] = times
+  return JSON.stringify({
+    time,
+    listener: record.listener,
+    client: record.client,
+    method,
+    host: record.host,
+    target,
+    version,
+    status,
+    route: record.route,
+    pool: record.pool,
+    server: record.server,
+    bytes_in: record.bytesIn,
+    bytes_out: record.bytesOut,
+    connect_ms: connectMs,
+    first_byte_ms: firstByteMs,
+    duration_ms: durationMs,
+    retries: record.retries,
+    referer: record.referer,
+    user_agent: record.userAgent,
+    tls_version: record.tlsVersion,
+    reason: record.reason,
+  })
+}
+
+/** What a client wrote must not look like the end of a field or of a line. */
+function quote(text: string): string {
+  if (text === "") return '"-"'
+  return `"${text.replace(/["\\\x00-\x1f\x7f-\xff]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`)}"`
+}
+
+function formatStreamAccess(
   record: StreamRecord,
   time: string,
   format: LogConfig["format"],

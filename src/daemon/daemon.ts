@@ -22,19 +22,29 @@ import { formatDiagnostics } from "../config/diagnostic.ts"
 import { diffConfig, formatDiff } from "../config/diff.ts"
 import { type LoadResult, loadConfig } from "../config/load.ts"
 import { type CheckTarget, type HealthChange, HealthChecker } from "../health/driver.ts"
+import { HTTP_ROWS_MAX, type HttpColumn } from "../http/counters.ts"
 import { monotonicNow } from "../linux/clock.ts"
 import { SystemError } from "../linux/errno.ts"
 import type { Logger } from "../log/logger.ts"
 import type { Address } from "../net/address.ts"
+import { LISTENER_ROWS_MAX, type ListenerColumn } from "../stream/listener-counters.ts"
 import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { TrackedState } from "../vrrp/tracking.ts"
 import { AccessLog } from "./access-log.ts"
 import { addressMark } from "./address-mark.ts"
 import { DataThreads } from "./data-threads.ts"
-import { listenerTemplates, refuseTakenEndpoints, StreamRows } from "./listeners.ts"
+import {
+  CounterRows,
+  httpRowNames,
+  httpService,
+  httpTemplates,
+  listenerTemplates,
+  refuseTakenEndpoints,
+} from "./listeners.ts"
 import { Notifier } from "./notifier.ts"
 import { ServerRegistry } from "./server-registry.ts"
 import {
+  httpStatus,
   namedCheckId,
   namedCheckStatus,
   poolStatus,
@@ -68,7 +78,8 @@ export class Daemon implements AdminBackend {
   readonly #log: Logger
   readonly #threads: DataThreads
   readonly #registry: ServerRegistry
-  readonly #rows: StreamRows
+  readonly #streamRows: CounterRows<ListenerColumn>
+  readonly #httpRows: CounterRows<HttpColumn>
   readonly #checker: HealthChecker
   readonly #trackers: Trackers
   readonly #accessLog: AccessLog
@@ -102,7 +113,14 @@ export class Daemon implements AdminBackend {
       onHopeless: options.onHopeless,
     })
     this.#registry = new ServerRegistry(this.#threads.board, this.#threads.serverCounters)
-    this.#rows = new StreamRows(this.#threads.listenerCounters)
+    this.#streamRows = new CounterRows(this.#threads.listenerCounters, {
+      rowsMax: LISTENER_ROWS_MAX,
+      gauge: "connections",
+    })
+    this.#httpRows = new CounterRows(this.#threads.httpCounters, {
+      rowsMax: HTTP_ROWS_MAX,
+      gauge: "connections",
+    })
     this.#checker = new HealthChecker({ onChange: (id, change) => this.#healthChanged(id, change) })
     this.#trackers = new Trackers(
       (tracked) => this.#trackedState(tracked),
@@ -209,9 +227,11 @@ export class Daemon implements AdminBackend {
       checks: namedCheckStatus(config, this.#checker),
       pools: poolStatus(this.#registry, { threads: this.#threads, checker: this.#checker }),
       streams: config.streams.map((stream) =>
-        streamStatus(stream, this.#rows.row(stream.name), this.#threads),
+        streamStatus(stream, this.#streamRows.row(stream.name), this.#threads),
       ),
-      http: [],
+      http: config.http.map((http) =>
+        httpStatus(httpService(http, this.#httpRows), this.#threads.httpCounters),
+      ),
       kubernetes: null,
       threads: {
         data: this.#threads.count,
@@ -259,8 +279,8 @@ export class Daemon implements AdminBackend {
 
   /** The part of a reload that may fail: when it throws, nothing has changed. */
   #openSockets(next: Config, previous: Config | undefined): void {
-    const ownEndpoints = (previous?.streams ?? []).flatMap(({ bind }) => bind)
-    const ownPorts = new Set(ownEndpoints.map(({ port }) => port))
+    const ownEndpoints = previous === undefined ? [] : this.#templates(previous)
+    const ownPorts = new Set(ownEndpoints.map(({ endpoint }) => endpoint.port))
     const templates = this.#templates(next)
     const added = templates.filter(({ id }) => !this.#threads.hasListener(id))
     refuseTakenEndpoints(
@@ -277,7 +297,8 @@ export class Daemon implements AdminBackend {
     this.#accessLog.configure(next.log)
     this.#registry.apply(next.pools, Date.now())
     await this.#configureThreads(next, previous)
-    this.#rows.keepOnly(next.streams)
+    this.#streamRows.keepOnly(new Set(next.streams.map(({ name }) => name)))
+    this.#httpRows.keepOnly(new Set(next.http.flatMap(httpRowNames)))
     this.#checker.set(this.#checkTargets(next))
     if (next.vrrp.length > 0 && this.#vrrp === undefined) this.#startVrrp()
     if (this.#vrrp !== undefined) {
@@ -301,6 +322,14 @@ export class Daemon implements AdminBackend {
         set: specs.filter((spec) => !this.#threads.hasPool(spec)),
         remove: (previous?.pools ?? []).map(({ name }) => name).filter((name) => !names.has(name)),
       },
+      services: {
+        set: next.http
+          .map((http) => httpService(http, this.#httpRows))
+          .filter((service) => !this.#threads.hasService(service)),
+        remove: (previous?.http ?? [])
+          .map(({ name }) => name)
+          .filter((name) => !next.http.some((http) => http.name === name)),
+      },
       listeners: {
         set: templates.filter((template) => !this.#threads.isListening(template)),
         remove: this.#threads.listenerIds().filter((id) => !wanted.has(id)),
@@ -310,9 +339,10 @@ export class Daemon implements AdminBackend {
   }
 
   #templates(config: Config) {
-    return config.streams.flatMap((stream) =>
-      listenerTemplates(stream, this.#rows.row(stream.name)),
+    const streams = config.streams.flatMap((stream) =>
+      listenerTemplates(stream, this.#streamRows.row(stream.name)),
     )
+    return [...streams, ...config.http.flatMap(httpTemplates)]
   }
 
   #checkTargets(config: Config): CheckTarget[] {

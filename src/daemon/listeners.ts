@@ -4,44 +4,79 @@
  * stream's, one row for all its endpoints.
  */
 import type { StreamConfig } from "../config/config.ts"
+import type { HttpConfig, RouteConfig } from "../config/http-config.ts"
+import type { DataHttpService } from "../dataplane/messages.ts"
+import type { HttpColumn } from "../http/counters.ts"
 import { EADDRINUSE, SystemError } from "../linux/errno.ts"
 import { isEndpointTaken } from "../linux/tcp.ts"
+import type { CounterTable } from "../metrics/counter-table.ts"
 import { type Endpoint, formatEndpoint } from "../net/address.ts"
 import { SlotAllocator } from "../pool/slot-allocator.ts"
-import { LISTENER_ROWS_MAX, type ListenerCounters } from "../stream/listener-counters.ts"
 import type { ListenerTemplate } from "./data-threads.ts"
 
-export class StreamRows {
-  readonly #counters: readonly ListenerCounters[]
-  readonly #slots = new SlotAllocator(LISTENER_ROWS_MAX)
+/** Hands out the counter rows of named things, such as streams: the same one while it is named. */
+export class CounterRows<Column extends string> {
+  readonly #tables: readonly CounterTable<Column>[]
+  readonly #slots: SlotAllocator
+  readonly #isIdle: (row: number) => boolean
   readonly #rows = new Map<string, number>()
 
-  constructor(counters: readonly ListenerCounters[]) {
-    this.#counters = counters
+  /** `gauge`: a row in which it is not 0 is still in use, whatever the configuration says. */
+  constructor(
+    tables: readonly CounterTable<Column>[],
+    { rowsMax, gauge }: { readonly rowsMax: number; readonly gauge: Column },
+  ) {
+    this.#tables = tables
+    this.#slots = new SlotAllocator(rowsMax)
+    this.#isIdle = (row) => tables.every((table) => table.get(row, gauge) === 0)
   }
 
-  /** The counter row of a stream, handed out at its first mention. */
-  row(stream: string): number {
-    const known = this.#rows.get(stream)
+  /** Throws when all rows are taken. */
+  row(name: string): number {
+    const known = this.#rows.get(name)
     if (known !== undefined) return known
-    const isIdle = (row: number) =>
-      this.#counters.every((table) => table.get(row, "connections") === 0)
-    const row = this.#slots.allocate(isIdle)
-    if (row === undefined) throw new Error(`Cannot hold more than ${LISTENER_ROWS_MAX} streams`)
-    for (const table of this.#counters) table.clearRow(row)
-    this.#rows.set(stream, row)
+    const row = this.#slots.allocate(this.#isIdle)
+    if (row === undefined) throw new Error(`Cannot count "${name}": all counter rows are taken`)
+    for (const table of this.#tables) table.clearRow(row)
+    this.#rows.set(name, row)
     return row
   }
 
-  /** Gives up the rows of streams that are not in `streams` any more. */
-  keepOnly(streams: readonly StreamConfig[]): void {
-    const names = new Set(streams.map(({ name }) => name))
+  /** Gives up the rows of everything else. */
+  keepOnly(names: ReadonlySet<string>): void {
     for (const [name, row] of this.#rows) {
       if (names.has(name)) continue
       this.#rows.delete(name)
       this.#slots.free(row)
     }
   }
+}
+
+export type HttpRows = CounterRows<HttpColumn>
+
+/** Names of the rows of a service: its own, then one for each route. */
+export function httpRowNames({ name, routes }: HttpConfig): [string, ...string[]] {
+  return [name, ...routes.map((route, index) => `${name} ${index} ${routeName(route)}`)]
+}
+
+export function httpService(config: HttpConfig, rows: HttpRows): DataHttpService {
+  const [name, ...routes] = httpRowNames(config)
+  return { config, row: rows.row(name), routeRows: routes.map((route) => rows.row(route)) }
+}
+
+export function httpTemplates({ name, bind }: HttpConfig): ListenerTemplate[] {
+  return bind.map(({ endpoint, tls }) => ({
+    kind: "http",
+    id: listenerId(`http ${name}`, endpoint),
+    service: name,
+    endpoint,
+    isTls: tls,
+  }))
+}
+
+/** For people: "k8s.com/api/v1". */
+export function routeName({ host, path }: RouteConfig): string {
+  return `${host === "" ? "*" : host}${path}`
 }
 
 export function listenerTemplates(stream: StreamConfig, row: number): ListenerTemplate[] {

@@ -1,19 +1,29 @@
 /** The picture that `/v1/status` shows, put together from those who know each part of it. */
 import type {
   CheckStatusEntry,
+  HttpStatus,
   ListenerStatus,
   PoolStatus,
+  RouteStatus,
   ServerStatus,
   VrrpStatus,
 } from "../admin/backend.ts"
 import type { Config, StreamConfig } from "../config/config.ts"
+import type { DataHttpService } from "../dataplane/messages.ts"
 import type { CheckSnapshot, HealthChecker } from "../health/driver.ts"
+import {
+  DURATION_BOUNDS_MS,
+  DURATION_COLUMNS,
+  HTTP_END_REASONS,
+  type HttpCounters,
+} from "../http/counters.ts"
 import { monotonicNow } from "../linux/clock.ts"
 import type { CounterTable } from "../metrics/counter-table.ts"
 import { formatEndpoint, formatPrefix } from "../net/address.ts"
 import { END_REASONS } from "../stream/end-reason.ts"
 import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { DataThreads } from "./data-threads.ts"
+import { routeName } from "./listeners.ts"
 import type { RegisteredServer, ServerRegistry } from "./server-registry.ts"
 
 export function vrrpStatus(snapshot: VirtualRouterSnapshot): VrrpStatus {
@@ -129,6 +139,47 @@ export function streamStatus(
     ended: Object.fromEntries(ended),
   }
 }
+
+export function httpStatus(
+  { config, row, routeRows }: DataHttpService,
+  tables: readonly HttpCounters[],
+): HttpStatus {
+  const ended = HTTP_END_REASONS.map((reason) => [reason, total(tables, row, reason)] as const)
+  return {
+    name: config.name,
+    bind: config.bind.map(({ endpoint, tls }) => formatEndpoint(endpoint) + (tls ? " tls" : "")),
+    connections: total(tables, row, "connections"),
+    total: total(tables, row, "connectionsTotal"),
+    requests: total(tables, row, "requests"),
+    retries: total(tables, row, "retries"),
+    bytes_in: total(tables, row, "bytesIn"),
+    bytes_out: total(tables, row, "bytesOut"),
+    ended: Object.fromEntries(ended),
+    routes: config.routes.map((route, index) =>
+      routeStatus(routeName(route), routeRows[index] ?? 0, tables),
+    ),
+  }
+}
+
+function routeStatus(name: string, row: number, tables: readonly HttpCounters[]): RouteStatus {
+  let sum = 0
+  const buckets = DURATION_COLUMNS.map((column, index) => {
+    sum += total(tables, row, column)
+    return [String(DURATION_BOUNDS_MS[index] ?? "+Inf"), sum] as const
+  })
+  const responses = STATUS_CLASSES.map(
+    (name) => [name, total(tables, row, `status${name}`)] as const,
+  )
+  return {
+    name,
+    requests: total(tables, row, "requests"),
+    responses: Object.fromEntries(responses),
+    duration_ms_total: total(tables, row, "durationMsTotal"),
+    duration_ms_buckets: Object.fromEntries(buckets),
+  }
+}
+
+const STATUS_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const
 
 function total<Column extends string>(
   tables: readonly CounterTable<Column>[],

@@ -48,7 +48,8 @@ export type HttpColumn =
   | DurationColumn
   | HttpEndReason
 
-const durations = Array.from(
+/** Histogram columns, in the order of the bounds. */
+export const DURATION_COLUMNS: readonly DurationColumn[] = Array.from(
   { length: DURATION_BOUNDS_MS.length + 1 },
   (_, index) => `duration${index}` as DurationColumn,
 )
@@ -67,7 +68,7 @@ export const HTTP_COLUMNS = counterColumns<HttpColumn>(
     "status4xx",
     "status5xx",
     "durationMsTotal",
-    ...durations,
+    ...DURATION_COLUMNS,
     ...HTTP_END_REASONS,
   ],
   ["connections"],

@@ -3,8 +3,8 @@
  * its path. One object serves all requests of a table.
  */
 import type { Instant } from "../net/time.ts"
-import { FIELD } from "./field-names.ts"
 import { Field } from "./field.ts"
+import { FIELD } from "./field-names.ts"
 import { RequestHead } from "./head.ts"
 import type { RequestPath } from "./request-path.ts"
 import type { RequestOrigin } from "./route.ts"
