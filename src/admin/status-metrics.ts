@@ -8,7 +8,9 @@
 import type { MetricFamily, Sample } from "../metrics/exposition.ts"
 import type {
   CheckStatusEntry,
+  HttpStatus,
   ListenerStatus,
+  RouteStatus,
   ServerStatus,
   Status,
   VrrpStatus,
@@ -23,6 +25,7 @@ export function statusMetrics(status: Status): MetricFamily[] {
     ...tabulate(SERVER_METRICS, status.pools.flatMap(labelledServers)),
     ...listenerMetrics("stream", status.streams),
     ...listenerMetrics("http", status.http),
+    ...tabulate(ROUTE_METRICS, status.http.flatMap(labelledRoutes)),
   ]
 }
 
@@ -247,16 +250,25 @@ const SERVER_METRICS: readonly Metric<ServerStatus>[] = [
   ],
 ]
 
+type ListenerCounts = Pick<
+  ListenerStatus,
+  "name" | "connections" | "total" | "bytes_in" | "bytes_out" | "retries" | "ended"
+>
+
+function labelledRoutes({ name: http, routes }: HttpStatus) {
+  return routes.map(withLabels(({ name: route }: RouteStatus) => ({ http, route })))
+}
+
 /** Streams and HTTP listeners count the same things. */
-function listenerMetrics(kind: "stream" | "http", listeners: readonly ListenerStatus[]) {
+function listenerMetrics(kind: "stream" | "http", listeners: readonly ListenerCounts[]) {
   const metrics = LISTENER_METRICS.map(
-    ([name, ...rest]): Metric<ListenerStatus> => [`${kind}_${name}`, ...rest],
+    ([name, ...rest]): Metric<ListenerCounts> => [`${kind}_${name}`, ...rest],
   )
-  const labelled = listeners.map(withLabels(({ name }: ListenerStatus) => ({ [kind]: name })))
+  const labelled = listeners.map(withLabels(({ name }: ListenerCounts) => ({ [kind]: name })))
   return tabulate(metrics, labelled)
 }
 
-const LISTENER_METRICS: readonly Metric<ListenerStatus>[] = [
+const LISTENER_METRICS: readonly Metric<ListenerCounts>[] = [
   ["connections", "gauge", "Open client connections", ({ connections }) => connections],
   ["connections_total", "counter", "Client connections accepted", ({ total }) => total],
   [
@@ -273,3 +285,33 @@ const LISTENER_METRICS: readonly Metric<ListenerStatus>[] = [
     ({ ended }) => byLabel("reason", ended),
   ],
 ]
+
+const ROUTE_METRICS: readonly Metric<RouteStatus>[] = [
+  [
+    "http_requests_total",
+    "counter",
+    "Requests answered, by class of status code",
+    ({ responses }) => byLabel("code", responses),
+  ],
+  [
+    "http_request_duration_seconds",
+    "histogram",
+    "From the request's head to the end of its response",
+    durationSamples,
+  ],
+]
+
+function durationSamples({
+  duration_ms_buckets: buckets,
+  duration_ms_total: totalMs,
+  requests,
+}: RouteStatus): Sample[] {
+  return [
+    ...Object.entries(buckets).map(([boundMs, value]) => {
+      const le = boundMs === "+Inf" ? boundMs : String(Number(boundMs) / 1000)
+      return { suffix: "_bucket", labels: { le }, value }
+    }),
+    { suffix: "_sum", value: totalMs / 1000 },
+    { suffix: "_count", value: requests },
+  ]
+}

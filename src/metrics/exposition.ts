@@ -8,11 +8,13 @@ export interface MetricFamily {
   /** `[a-z_:]`, with the unit last; ends in `_total` for counters. */
   readonly name: string
   readonly help: string
-  readonly type: "counter" | "gauge"
+  readonly type: "counter" | "gauge" | "histogram"
   readonly samples: readonly Sample[]
 }
 
 export interface Sample {
+  /** Of the family's name: "_bucket", "_sum" and "_count" of a histogram. */
+  readonly suffix?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly value: number
 }
@@ -29,8 +31,8 @@ export function formatExposition(families: readonly MetricFamily[]): string {
 
 function formatFamily({ name, help, type, samples }: MetricFamily): string {
   const head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n`
-  const lines = samples.map(({ labels = {}, value }) => {
-    return `${name}${formatLabels(labels)} ${formatValue(value)}\n`
+  const lines = samples.map(({ labels = {}, value, suffix = "" }) => {
+    return `${name}${suffix}${formatLabels(labels)} ${formatValue(value)}\n`
   })
   return head + lines.join("")
 }
