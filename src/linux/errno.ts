@@ -25,6 +25,7 @@ const NAMES: Readonly<Record<number, string>> = {
   28: "ENOSPC",
   32: "EPIPE",
   34: "ERANGE",
+  71: "EPROTO",
   88: "ENOTSOCK",
   90: "EMSGSIZE",
   92: "ENOPROTOOPT",
@@ -62,6 +63,7 @@ export const EINVAL = 22
 export const ENFILE = 23
 export const EMFILE = 24
 export const EPIPE = 32
+export const EPROTO = 71
 export const EMSGSIZE = 90
 export const EAFNOSUPPORT = 97
 export const EADDRINUSE = 98

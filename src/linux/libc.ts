@@ -37,6 +37,7 @@ export const libc = dlopen("libc.so.6", {
   if_nametoindex: { args: [ptr], returns: u32 },
   ioctl: { args: [i32, u32, ptr], returns: i32 },
   listen: { args: [i32, i32], returns: i32 },
+  memcpy: { args: [ptr, ptr, size], returns: ptr },
   mlockall: { args: [i32], returns: i32 },
   open: { args: [ptr, i32, u32], returns: i32 },
   pipe2: { args: [ptr, i32], returns: i32 },

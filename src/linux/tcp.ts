@@ -43,6 +43,7 @@ const TCP_KEEPIDLE = 4
 const TCP_KEEPINTVL = 5
 const TCP_KEEPCNT = 6
 
+const MSG_PEEK = 0x2
 const MSG_NOSIGNAL = 0x4000
 const SHUT_RDWR = 2
 const SHUT_WR = 1
@@ -259,5 +260,11 @@ export function receiveAt(
   { offset, length }: { readonly offset: number; readonly length: number },
 ): number {
   const result = libc.recv(fd, into.at(offset), length, 0)
+  return result >= 0 ? result : -lastErrno()
+}
+
+/** Like `receive`, but leaves the bytes in the socket for the next read. */
+export function peek(fd: number, into: NativeBytes, length: number): number {
+  const result = libc.recv(fd, into.address, length, MSG_PEEK)
   return result >= 0 ? result : -lastErrno()
 }

@@ -1,0 +1,131 @@
+/**
+ * A client between accept and its first byte of plain text: looks at its ClientHello where the
+ * certificate depends on it, does the handshake, and hands over a connection that is ready.
+ *
+ * Kept apart from the connection that follows, so that this one never meets a half-open handshake:
+ * clients that do not come through are timed, counted and forgotten here.
+ */
+
+import { NativeBytes } from "../../linux/bytes.ts"
+import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../../linux/epoll.ts"
+import { EAGAIN } from "../../linux/errno.ts"
+import type { Handler, Reactor } from "../../linux/reactor.ts"
+import { closeFd, peek } from "../../linux/tcp.ts"
+import type { Instant } from "../../net/time.ts"
+import { TimerEntry } from "../../net/timer-wheel.ts"
+import { CLIENT_HELLO_BYTES_MAX, parseClientHello } from "../client-hello.ts"
+import { type HandshakeFailure, handshakeFailure } from "../handshake-failure.ts"
+import type { ServerTls } from "./server-tls.ts"
+import type { TlsTransport } from "./transport.ts"
+
+export interface HandshakeUser {
+  /**
+   * The handshake is done and the descriptor belongs to no handler. Bytes may wait in the transport
+   * already, of which epoll says nothing: read at once.
+   */
+  secured(transport: TlsTransport): void
+  /** The client is lost; `fd` is about to be closed. `detail` is OpenSSL's reason, or "". */
+  handshakeFailed(fd: number, failure: HandshakeFailure, detail: string): void
+  /** A fault of ours; then `handshakeFailed` is called. */
+  fault(error: unknown): void
+}
+
+/** Both ways: OpenSSL may wait for either, and this is over after a few events. */
+const HANDSHAKE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+
+const GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+
+const hello = new NativeBytes(CLIENT_HELLO_BYTES_MAX)
+
+export class TlsHandshake extends TimerEntry implements Handler {
+  readonly fd: number
+  readonly #reactor: Reactor
+  readonly #tls: ServerTls
+  readonly #user: HandshakeUser
+  #transport: TlsTransport | undefined = undefined
+  /** The hello is not whole with fewer bytes. */
+  #helloBytesMin = 1
+  #isOver = false
+
+  /** Takes over the accepted socket `fd` and begins at once. */
+  constructor(
+    reactor: Reactor,
+    start: {
+      readonly fd: number
+      readonly tls: ServerTls
+      readonly timeoutMs: number
+      readonly user: HandshakeUser
+    },
+  ) {
+    super()
+    this.fd = start.fd
+    this.#reactor = reactor
+    this.#tls = start.tls
+    this.#user = start.user
+    reactor.add(this.fd, HANDSHAKE_EVENTS, this)
+    reactor.arm(this, start.timeoutMs)
+  }
+
+  handle(_fd: number, events: number): void {
+    this.#transport ??= this.#choose()
+    if (this.#isOver) return
+    if (this.#transport === undefined) {
+      if ((events & GONE) !== 0) this.#fail("client_left")
+      return
+    }
+    const result = this.#transport.handshake()
+    if (result === -EAGAIN) return
+    if (result < 0) return this.#fail(handshakeFailure(this.#transport.failureReason))
+    const transport = this.#transport
+    this.#leave()
+    this.#reactor.remove(this.fd)
+    this.#user.secured(transport)
+  }
+
+  onTimer(_now: Instant): void {
+    this.#fail("timeout")
+  }
+
+  fail(error: unknown): void {
+    this.#user.fault(error)
+    this.#fail("internal_error")
+  }
+
+  /** Ends it from outside. */
+  abort(): void {
+    this.#fail("stopped")
+  }
+
+  /** Opens the connection as soon as it is clear with which certificate. */
+  #choose(): TlsTransport | undefined {
+    if (!this.#tls.needsServerName) return this.#tls.open(this.fd, "")
+    const count = peek(this.fd, hello, CLIENT_HELLO_BYTES_MAX)
+    if (count === -EAGAIN) return undefined
+    if (count <= 0) {
+      this.#fail("client_left")
+      return undefined
+    }
+    if (count < this.#helloBytesMin) return undefined
+    const result = parseClientHello(hello.bytes, count)
+    if (result.type === "incomplete") {
+      this.#helloBytesMin = result.bytesMin
+      return undefined
+    }
+    // What is no hello gets its alert from OpenSSL.
+    return this.#tls.open(this.fd, result.type === "complete" ? result.hello.serverName : "")
+  }
+
+  #fail(failure: HandshakeFailure): void {
+    if (this.#isOver) return
+    this.#leave()
+    this.#reactor.forget(this.fd)
+    this.#user.handshakeFailed(this.fd, failure, this.#transport?.failure ?? "")
+    if (this.#transport === undefined) closeFd(this.fd)
+    else this.#transport.close("finish")
+  }
+
+  #leave(): void {
+    this.#isOver = true
+    this.#reactor.timers.cancel(this)
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * A listener's TLS in one thread: the OpenSSL contexts of its certificates, made when a client first
+ * asks for one. A reload that brings a thousand certificates then costs the thread nothing at once.
+ *
+ * It never changes: other settings, or a renewed certificate, are another `ServerTls`. Connections
+ * hold on to what they were opened with.
+ */
+import { alpnSelector } from "../../linux/ssl-alpn.ts"
+import {
+  SSL_OP_CIPHER_SERVER_PREFERENCE,
+  SSL_OP_IGNORE_UNEXPECTED_EOF,
+  SSL_OP_PRIORITIZE_CHACHA,
+  SslContext,
+} from "../../linux/ssl-context.ts"
+import { ServerNames } from "../server-name.ts"
+import type { ServerTlsSpec } from "../tls-spec.ts"
+import { TlsTransport } from "./transport.ts"
+
+/**
+ * Forward secrecy and authenticated encryption only, which every client since 2014 has. ECDSA first:
+ * its signature costs a tenth of RSA's. AES-128 before AES-256: cheaper, and as good as any; who has
+ * no AES hardware asks for ChaCha20 and gets it.
+ */
+const TLS_1_2_CIPHERS = [
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+].join(":")
+const TLS_1_3_CIPHERS = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "TLS_AES_256_GCM_SHA384",
+].join(":")
+const GROUPS = "X25519:P-256:P-384"
+
+export class ServerTls {
+  readonly spec: ServerTlsSpec
+  readonly #names: ServerNames
+  readonly #contexts = new Map<string, SslContext>()
+
+  constructor(spec: ServerTlsSpec) {
+    this.spec = spec
+    this.#names = new ServerNames(spec.certificates)
+  }
+
+  /** Whether the certificate depends on the name the client asks for. */
+  get needsServerName(): boolean {
+    return !this.#names.isSingle
+  }
+
+  /**
+   * The server's side of a connection on `fd`, which it takes over. Throws when a certificate turns
+   * out unusable, which `useFailures` tells beforehand.
+   */
+  open(fd: number, serverName: string): TlsTransport {
+    return new TlsTransport(this.#contextOf(this.#names.select(serverName)), fd, "server")
+  }
+
+  /** Connections live on. */
+  close(): void {
+    for (const context of this.#contexts.values()) context.free()
+    this.#contexts.clear()
+  }
+
+  #contextOf(certificates: readonly number[]): SslContext {
+    const key = certificates.join()
+    const known = this.#contexts.get(key)
+    if (known !== undefined) return known
+    const made = serverContext(this.spec, certificates)
+    this.#contexts.set(key, made)
+    return made
+  }
+}
+
+/** A context that shows the certificates with these indices. Throws when OpenSSL refuses one. */
+export function serverContext(spec: ServerTlsSpec, certificates: readonly number[]): SslContext {
+  const context = new SslContext("server")
+  try {
+    for (const index of certificates) {
+      const certificate = spec.certificates[index]
+      if (certificate === undefined) throw new RangeError(`No certificate ${index}`)
+      const refusal = context.useCertificate(certificate.chainPem, certificate.keyPem)
+      if (refusal !== "") throw new Error(`Certificate of ${certificate.names[0]}: ${refusal}`)
+    }
+    configure(context, spec)
+    return context
+  } catch (error) {
+    context.free()
+    throw error
+  }
+}
+
+function configure(context: SslContext, spec: ServerTlsSpec): void {
+  context.setMinVersion(spec.minVersion)
+  context.setCiphers(TLS_1_2_CIPHERS, TLS_1_3_CIPHERS)
+  context.setGroups(GROUPS)
+  // With our order, ECDSA comes before RSA. Clients that leave without close_notify are no news,
+  // and a request that is cut short shows it by its framing.
+  context.setOptions(
+    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF,
+  )
+  context.setSessions(spec.sessionContext, spec.ticketKeys)
+  if (spec.alpn.length > 0) context.setAlpnSelector(alpnSelector(spec.alpn))
+  if (spec.clientCertificates === "off") return
+  context.trust(spec.clientCaPem)
+  context.nameClientAuthorities(spec.clientCaPem)
+  context.verifyPeer(spec.clientCertificates)
+}
