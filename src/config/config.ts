@@ -6,6 +6,7 @@
  * Names follow the TOML keys of DESIGN.md §4 in camelCase; a duration `interval` is `intervalMs`.
  */
 import type { Address, Endpoint, Prefix } from "../net/address.ts"
+import type { HttpConfig } from "./http-config.ts"
 
 export interface Config {
   readonly node: NodeConfig
@@ -15,6 +16,7 @@ export interface Config {
   readonly checks: readonly NamedCheckConfig[]
   readonly pools: readonly PoolConfig[]
   readonly streams: readonly StreamConfig[]
+  readonly http: readonly HttpConfig[]
 }
 
 export interface NodeConfig {

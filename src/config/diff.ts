@@ -3,12 +3,14 @@
  * their names are; what did not change is listed too, because it keeps its sockets and its state.
  */
 import type { Config, NamedCheckConfig, PoolConfig, StreamConfig, VrrpConfig } from "./config.ts"
+import type { HttpConfig } from "./http-config.ts"
 
 export interface ConfigDiff {
   readonly vrrp: KindDiff<VrrpConfig>
   readonly checks: KindDiff<NamedCheckConfig>
   readonly pools: KindDiff<PoolConfig>
   readonly streams: KindDiff<StreamConfig>
+  readonly http: KindDiff<HttpConfig>
   readonly node: boolean
   readonly admin: boolean
   readonly log: boolean
@@ -35,6 +37,7 @@ export function diffConfig(old: Config, next: Config): ConfigDiff {
     checks: diffKind(old.checks, next.checks),
     pools: diffKind(old.pools, next.pools),
     streams: diffKind(old.streams, next.streams),
+    http: diffKind(old.http, next.http),
     node: !Bun.deepEquals(old.node, next.node),
     admin: !Bun.deepEquals(old.admin, next.admin),
     log: !Bun.deepEquals(old.log, next.log),
@@ -54,6 +57,7 @@ export function formatDiff(diff: ConfigDiff): string[] {
     ...formatKind("check", diff.checks),
     ...formatKind("pool", diff.pools),
     ...formatKind("stream", diff.streams),
+    ...formatKind("http", diff.http),
   ]
 }
 

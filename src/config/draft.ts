@@ -22,6 +22,7 @@ import {
 import { ROOT_KEYS } from "./known-keys.ts"
 import { adminSchema, logSchema, nodeSchema, poolSchema, streamSchema } from "./schema.ts"
 import { decodeNamedCheck } from "./schema-check.ts"
+import { type DecodedHttp, decodeHttp } from "./schema-http.ts"
 import { vrrpSchema } from "./schema-vrrp.ts"
 import type { TomlTable } from "./toml.ts"
 import { text } from "./values.ts"
@@ -34,6 +35,7 @@ export interface Draft {
   readonly checks: readonly Decoded<NamedCheckConfig>[]
   readonly pools: readonly Decoded<PoolConfig>[]
   readonly streams: readonly Decoded<StreamConfig>[]
+  readonly http: readonly DecodedHttp[]
 }
 
 export function decodeDocument(root: TomlTable, context: Context): Draft {
@@ -49,6 +51,7 @@ export function decodeDocument(root: TomlTable, context: Context): Draft {
     checks: tables("check").map((table) => decodeNamedCheck(table, context)),
     pools: tables("pool").map((table) => decodeTable(table, poolSchema, context)),
     streams: tables("stream").map((table) => decodeTable(table, streamSchema, context)),
+    http: tables("http").map((table) => decodeHttp(table, context)),
   }
 }
 
@@ -63,6 +66,7 @@ export function completeConfig(draft: Draft, { hostName }: { hostName: string })
     checks: draft.checks.map(complete),
     pools: draft.pools.map(complete),
     streams: draft.streams.map(complete),
+    http: draft.http.map(complete),
   }
 }
 

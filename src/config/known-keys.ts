@@ -10,9 +10,30 @@ import {
   streamSchema,
 } from "./schema.ts"
 import { CHECK_KEYS, NAMED_CHECK_KEYS } from "./schema-check.ts"
+import { bindSchema, certificateSchema, httpSchema, ROUTES_KEY, tlsSchema } from "./schema-http.ts"
+import { routeSchema } from "./schema-route.ts"
+import { redirectSchema, respondSchema, splitSchema } from "./schema-route-action.ts"
+import {
+  basicAuthSchema,
+  corsSchema,
+  forwardAuthSchema,
+  rateLimitSchema,
+  retrySchema,
+  stickySchema,
+} from "./schema-route-policy.ts"
 import { announceSchema, authenticationSchema, trackSchema, vrrpSchema } from "./schema-vrrp.ts"
 
-export const ROOT_KEYS = ["include", "node", "admin", "log", "vrrp", "check", "pool", "stream"]
+export const ROOT_KEYS = [
+  "include",
+  "node",
+  "admin",
+  "log",
+  "vrrp",
+  "check",
+  "pool",
+  "stream",
+  "http",
+]
 
 /** Keys by the table's title. */
 export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
@@ -27,6 +48,20 @@ export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   keysBySchema(poolSchema),
   keysBySchema(serverSchema),
   keysBySchema(streamSchema),
+  ["[[http]]", [...keysOf(httpSchema.fields), ROUTES_KEY]],
+  keysBySchema(bindSchema),
+  keysBySchema(tlsSchema),
+  keysBySchema(certificateSchema),
+  keysBySchema(routeSchema),
+  keysBySchema(redirectSchema),
+  keysBySchema(respondSchema),
+  keysBySchema(splitSchema),
+  keysBySchema(retrySchema),
+  keysBySchema(stickySchema),
+  keysBySchema(rateLimitSchema),
+  keysBySchema(basicAuthSchema),
+  keysBySchema(forwardAuthSchema),
+  keysBySchema(corsSchema),
   ["[[check]]", NAMED_CHECK_KEYS],
   ...Object.entries(CHECK_KEYS).map(([type, keys]) => [`checks of type "${type}"`, keys] as const),
 ])
@@ -67,7 +102,7 @@ const RENAMED: ReadonlyMap<string, readonly string[]> = new Map([
   ["backend", ["pool"]],
   ["upstream", ["pool"]],
   ["proxy_pass", ["pool"]],
-  ["frontend", ["stream"]],
+  ["frontend", ["stream", "http"]],
   ["listener", ["stream"]],
   ["listen", ["bind", "stream"]],
   ["maxconn", ["max_connections"]],
@@ -75,4 +110,22 @@ const RENAMED: ReadonlyMap<string, readonly string[]> = new Map([
   ["inter", ["interval"]],
   ["script", ["command"]],
   ["uri", ["path"]],
+  ["server_name", ["host"]],
+  ["hostname", ["host"]],
+  ["location", ["path", "route"]],
+  ["routes", ["route"]],
+  ["path_type", ["match"]],
+  ["return", ["respond", "redirect"]],
+  ["proxy_set_header", ["set_headers"]],
+  ["add_header", ["set_response_headers"]],
+  ["proxy_read_timeout", ["timeout"]],
+  ["keepalive_timeout", ["idle_timeout"]],
+  ["client_header_timeout", ["head_timeout"]],
+  ["client_max_body_size", ["max_body"]],
+  ["limit_req", ["rate_limit"]],
+  ["auth_basic", ["basic_auth"]],
+  ["auth_request", ["forward_auth"]],
+  ["set_real_ip_from", ["trusted_proxies"]],
+  ["ssl_certificate", ["certificates", "tls"]],
+  ["weights", ["split"]],
 ])

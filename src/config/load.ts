@@ -16,6 +16,7 @@ import { adviseKey } from "./known-keys.ts"
 import { mergeDocuments, reportConflicts } from "./merge.ts"
 import { Report } from "./report.ts"
 import { checkNamedChecks } from "./rules-check.ts"
+import { checkHttp } from "./rules-http.ts"
 import { checkListeners } from "./rules-listen.ts"
 import { checkNames } from "./rules-names.ts"
 import { checkPools } from "./rules-pool.ts"
@@ -123,6 +124,7 @@ function checkRules(draft: Draft, context: Context): void {
   checkVrrp(draft.vrrp, context)
   checkNamedChecks(draft.checks, context)
   checkPools(draft.pools, context)
+  checkHttp(draft.http, context)
 }
 
 function contextOf(root: TomlTable, { files }: Environment): Context {

@@ -2,7 +2,7 @@
  * What a configuration will do, for `causeway check`: the values people get wrong are those they
  * have to work out, such as how long a failover takes, so those are worked out here.
  */
-import { type Address, formatEndpoint, formatPrefix } from "../net/address.ts"
+import { type Address, type Endpoint, formatEndpoint, formatPrefix } from "../net/address.ts"
 import type {
   AdminConfig,
   CheckConfig,
@@ -14,6 +14,7 @@ import type {
   TrackConfig,
   VrrpConfig,
 } from "./config.ts"
+import { formatHttp, httpJson } from "./plan-http.ts"
 import { formatDuration } from "./units.ts"
 import { formatBind } from "./values.ts"
 
@@ -29,12 +30,13 @@ export function formatPlan(config: Config): string[] {
     ...config.checks.flatMap(formatNamedCheck),
     ...config.pools.flatMap(formatPool),
     ...config.streams.flatMap((stream) => formatStream(stream, config)),
+    ...config.http.flatMap((http) => formatHttp(http, (endpoint) => ownerOf(endpoint, config))),
   ]
 }
 
 /** The same as data, in the snake_case of the admin API; passwords are left out. */
 export function planJson(config: Config) {
-  const { node, admin, vrrp, checks, pools, streams } = config
+  const { node, admin, vrrp, checks, pools, streams, http } = config
   return {
     node: { name: node.name, threads: node.threads, drain_timeout_ms: node.drainTimeoutMs },
     admin: { listen: admin.listen.map(formatListen), token: admin.tokenFile !== "" },
@@ -54,6 +56,7 @@ export function planJson(config: Config) {
       allow: stream.allow.map(formatPrefix),
       deny: stream.deny.map(formatPrefix),
     })),
+    http: http.map(httpJson),
   }
 }
 
@@ -170,11 +173,8 @@ function formatServer({ name, endpoint, weight, backup, maxConnections }: Server
   return `${address} (${details.join(", ")})`
 }
 
-function formatStream(stream: StreamConfig, { vrrp }: Config): string[] {
-  const bind = stream.bind.map((endpoint) => {
-    const router = vrrp.find((one) => carries(one, endpoint.address))
-    return formatBind(endpoint) + (router === undefined ? "" : ` (vrrp ${router.name})`)
-  })
+function formatStream(stream: StreamConfig, config: Config): string[] {
+  const bind = stream.bind.map((endpoint) => formatBind(endpoint) + ownerOf(endpoint, config))
   const idle = formatDuration(stream.idleTimeoutMs)
   const limits = [
     ...(stream.allow.length === 0 ? [] : [`allows ${stream.allow.map(formatPrefix).join(", ")}`]),
@@ -185,6 +185,12 @@ function formatStream(stream: StreamConfig, { vrrp }: Config): string[] {
     `    at most ${count(stream.maxConnections, "connection")}, closed when idle for ${idle}`,
     ...limits.map((line) => `    ${line}`),
   ]
+}
+
+/** The virtual router that brings an address here. */
+function ownerOf({ address }: Endpoint, { vrrp }: Config): string {
+  const router = vrrp.find((one) => carries(one, address))
+  return router === undefined ? "" : ` (vrrp ${router.name})`
 }
 
 function carries(router: VrrpConfig, address: Address): boolean {

@@ -23,9 +23,15 @@ export function checkListeners(draft: Draft, context: Context): void {
       context.report.error(locate(node, "bind"), "A stream needs at least one address to listen on")
     }
   }
+  for (const { node, draft: http } of draft.http) {
+    if (http.bind?.length === 0) {
+      const message = "An HTTP listener needs at least one address to listen on"
+      context.report.error(locate(node, "bind"), message)
+    }
+  }
 }
 
-function listenersOf({ admin, streams }: Draft): Listener[] {
+function listenersOf({ admin, streams, http }: Draft): Listener[] {
   const adminListeners = (admin.draft.listen ?? []).flatMap((listen, index) =>
     listen.type === "unix"
       ? []
@@ -36,7 +42,13 @@ function listenersOf({ admin, streams }: Draft): Listener[] {
       return { owner: `stream "${draft.name}"`, endpoint, node: locate(node, "bind", index) }
     }),
   )
-  return [...adminListeners, ...streamListeners]
+  const httpListeners = http.flatMap(({ node, draft }) =>
+    (draft.bind ?? []).map(({ endpoint }, index) => {
+      const at = locate(node, "bind", index, "address")
+      return { owner: `http "${draft.name}"`, endpoint, node: at }
+    }),
+  )
+  return [...adminListeners, ...streamListeners, ...httpListeners]
 }
 
 /** Each against those before it; the first conflict says enough. */

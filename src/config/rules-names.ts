@@ -1,6 +1,7 @@
 /** Names are unique per kind, and what is named elsewhere exists. */
 import type { Context, Decoded } from "./decode.ts"
 import type { Draft } from "./draft.ts"
+import type { RouteConfig } from "./http-config.ts"
 import { nearest } from "./nearest.ts"
 import { locate, type TomlNode } from "./toml.ts"
 
@@ -10,6 +11,7 @@ export function checkNames(draft: Draft, context: Context): void {
     check: draft.checks,
     pool: draft.pools,
     stream: draft.streams,
+    http: draft.http,
   })) {
     checkUnique(kind, tables, context)
   }
@@ -19,6 +21,28 @@ export function checkNames(draft: Draft, context: Context): void {
     const target = { kind: "pool", name: stream.pool, known: pools }
     checkExists(locate(node, "pool"), target, context)
   }
+  for (const { routes } of draft.http) {
+    for (const route of routes) checkRoutePools(route, pools, context)
+  }
+}
+
+function checkRoutePools(
+  { node, draft }: Decoded<RouteConfig>,
+  known: readonly string[],
+  context: Context,
+): void {
+  const { action, mirror, forwardAuth } = draft
+  const named: (readonly [TomlNode, string | undefined])[] = [
+    [locate(node, "mirror"), mirror === "" ? undefined : mirror],
+    [locate(node, "forward_auth", "pool"), forwardAuth?.pool],
+  ]
+  if (action?.type === "pool") named.push([locate(node, "pool"), action.pool])
+  if (action?.type === "split") {
+    for (const [index, { pool }] of action.targets.entries()) {
+      named.push([locate(node, "split", index, "pool"), pool])
+    }
+  }
+  for (const [at, name] of named) checkExists(at, { kind: "pool", name, known }, context)
 }
 
 function checkUnique(kind: string, tables: readonly Decoded<{ name: string }>[], context: Context) {

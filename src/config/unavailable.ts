@@ -14,7 +14,6 @@ interface Unavailable {
 
 /** By table and key, the tables named as in `schema.ts`. */
 const UNAVAILABLE: Readonly<Record<string, Unavailable>> = {
-  http: always("Remove it; [[stream]] balances any TCP protocol"),
   kubernetes: always("Remove it, and list the servers of each pool"),
   address_pool: always("Remove it, and list the addresses in [[vrrp]]"),
   publish: always("Remove it, and create the Service and its Endpoints by hand"),
@@ -29,6 +28,7 @@ const UNAVAILABLE: Readonly<Record<string, Unavailable>> = {
   "stream.mode": unless("proxy", 'Only "proxy" is available'),
   "stream.transparent": unless(false, "Remove it; servers see the edge's address"),
   "stream.accept_proxy_protocol": unless([], "Remove it"),
+  "http.ingress": unless(false, "Remove it, and write the routes as [[http.route]]"),
   "stream.sni": always("Use one stream for each name, on an address of its own"),
 }
 

@@ -23,6 +23,14 @@ export function parseSize(text: string): number | undefined {
   return Number(match[1]) * SIZE_UNITS_BYTES[match[2] as keyof typeof SIZE_UNITS_BYTES]
 }
 
+/** In the largest unit that keeps it whole: 65536 → "64KiB". */
+export function formatSize(bytes: number): string {
+  const unit = (["GiB", "MiB", "KiB"] as const).find(
+    (name) => bytes > 0 && bytes % SIZE_UNITS_BYTES[name] === 0,
+  )
+  return unit === undefined ? `${bytes}B` : `${bytes / SIZE_UNITS_BYTES[unit]}${unit}`
+}
+
 function round(value: number): number {
   return Number(value.toFixed(3))
 }
