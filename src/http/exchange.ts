@@ -31,11 +31,12 @@ import {
 } from "./context.ts"
 import { countRequest, type HttpEndReason } from "./counters.ts"
 import { FIELD } from "./field-names.ts"
-import { valueOf, writeForwardingFields } from "./forwarding.ts"
+import { valueOfField, writeForwardingFields } from "./forwarding.ts"
 import { type RequestHead, ResponseHead } from "./head.ts"
 import { type ConnectionOptions, connectionOptions, copyFields } from "./hop-by-hop.ts"
-import { HeadWriter } from "./parts.ts"
+import { bytesOf, HeadWriter } from "./parts.ts"
 import type { ForwardDecision } from "./route.ts"
+import { releaseRequest, type SavedRequest, saveRequest } from "./saved-request.ts"
 import { errorResponse } from "./status.ts"
 import { PlainTransport } from "./transport.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
@@ -55,6 +56,10 @@ const RESPONSE_LIMITS = { headBytesMax: 64 * 1024, fieldsMax: 256 }
 
 /** After 101 the bytes are nobody's business: up to the end of the connection. */
 const NO_TUNNEL_BODY = new BodyCursor("until-close", 0)
+
+const VERSION = bytesOf("HTTP/1.1 ")
+const VERSION_AND_HOST = bytesOf(" HTTP/1.1\r\nHost: ")
+const LINE_END = bytesOf("\r\n")
 
 let nextSource = 0
 
@@ -85,7 +90,7 @@ export class Exchange implements UpstreamUser {
   /** Undefined until the response's head has come. */
   #responseBody: BodyCursor | undefined = undefined
   /** What has to be sent (again): until connected, and while it may be repeated. */
-  #request: NativeBytes | undefined = undefined
+  #request: SavedRequest | undefined = undefined
   #isRepeatable = false
   #retries = 0
   #status = 0
@@ -111,7 +116,7 @@ export class Exchange implements UpstreamUser {
     this.#isHttp10 = head.minorVersion === 0
     this.#startedAt = context.reactor.now
     this.#options = connectionOptions(head)
-    this.#wantsUpgrade = this.#options.upgrade ? valueOf(head, FIELD.upgrade) : undefined
+    this.#wantsUpgrade = this.#options.upgrade ? valueOfField(head, FIELD.upgrade) : undefined
     this.#closesClient = this.#options.close || (this.#isHttp10 && !this.#options.keepAlive)
     this.#log = context.accessLog === undefined ? undefined : requestText(head)
   }
@@ -157,9 +162,9 @@ export class Exchange implements UpstreamUser {
     this.#connectMs = context.reactor.now - this.#startedAt
     context.board.recordSuccess(server.slot, context.reactor.now)
     context.serverCounters.add(server.slot, "connectMsTotal", this.#connectMs)
-    const request = this.#request as NativeBytes
-    if (!this.#isRepeatable) this.#request = undefined
-    const isAlive = this.#upstream?.write(request, 0, request.bytes.length)
+    const { bytes, length } = this.#request as SavedRequest
+    const isAlive = this.#upstream?.write(bytes, 0, length)
+    if (!this.#isRepeatable) this.#forgetRequest()
     if (isAlive !== true) return this.#serverFailed("connection reset")
     if (!this.#requestBody.isDone) this.#pumpUp()
     if (!this.#isOver && this.#upstream?.isReadable === true) this.upstreamReady()
@@ -238,8 +243,11 @@ export class Exchange implements UpstreamUser {
         writer.text("/")
       writer.copy(head.bytes, head.pathStart, head.pathEnd)
     }
-    writer.text(" HTTP/1.1\r\n")
-    if (head.authority !== "") writer.field("Host", head.authority)
+    if (head.authority !== "") {
+      writer.put(VERSION_AND_HOST)
+      writer.text(head.authority)
+      writer.put(LINE_END)
+    } else writer.text(" HTTP/1.1\r\n")
     copyFields(head, writer, {
       filter: route.requestFilter,
       nominated: this.#options.nominated,
@@ -262,7 +270,7 @@ export class Exchange implements UpstreamUser {
     if (server === undefined) return this.#refuse(503, "no_server", "destination_unavailable")
     const kept = this.#client.context.upstreams.take(server)
     if (kept === undefined || this.#isRepeatable) {
-      this.#request = NativeBytes.of(outbound.bytes.subarray(0, end))
+      this.#request = saveRequest(outbound, end)
     }
     if (kept === undefined) return this.#open(server)
     this.#target = server
@@ -405,7 +413,7 @@ export class Exchange implements UpstreamUser {
     if (typeof bodyEnd === "string") return this.#refuse(502, "bad_response", "http_protocol_error")
     this.#status = status
     this.#responseBody = body
-    this.#request = undefined
+    this.#forgetRequest()
     const options = connectionOptions(responseHead)
     this.#closesUpstream =
       options.close ||
@@ -429,7 +437,7 @@ export class Exchange implements UpstreamUser {
   #writeResponseHead(nominated: readonly string[] | undefined): void {
     const { route } = this.#decision
     writer.reset()
-    writer.text("HTTP/1.1 ")
+    writer.put(VERSION)
     writer.copy(inboundBuffer, responseHead.start + 9, responseHead.fieldsStart)
     copyFields(responseHead, writer, {
       filter: route.responseFilter,
@@ -538,7 +546,7 @@ export class Exchange implements UpstreamUser {
     this.#isTunnel = true
     this.#closesUpstream = true
     this.#closesClient = true
-    this.#request = undefined
+    this.#forgetRequest()
     this.#responseBody = NO_TUNNEL_BODY
     outboundBuffer.set(inboundBuffer.subarray(responseHead.start, end), 0)
     const length = end - responseHead.start
@@ -591,6 +599,11 @@ export class Exchange implements UpstreamUser {
     this.#countRetry()
     this.#heldResponse = undefined
     this.#connect()
+  }
+
+  #forgetRequest(): void {
+    if (this.#request !== undefined) releaseRequest(this.#request)
+    this.#request = undefined
   }
 
   #countRetry(): void {
@@ -647,6 +660,7 @@ export class Exchange implements UpstreamUser {
 
   #end(reason: HttpEndReason): void {
     this.#isOver = true
+    this.#forgetRequest()
     const { context, settings } = this.#client
     const durationMs = context.reactor.now - this.#startedAt
     const request = { status: this.#status, durationMs }

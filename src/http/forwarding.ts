@@ -6,7 +6,8 @@
 import { type Address, familyOf } from "../net/address.ts"
 import { FIELD } from "./field-names.ts"
 import type { RequestHead } from "./head.ts"
-import type { HeadWriter } from "./parts.ts"
+import { bytesOf, type HeadWriter } from "./parts.ts"
+import { TOKEN } from "./syntax.ts"
 
 /** Fields of the request that `writeForwardingFields` replaces: never copied. */
 export const FORWARDING_FIELDS: readonly number[] = [
@@ -29,52 +30,58 @@ export interface ForwardingOrigin {
 }
 
 interface ForwardingText {
-  readonly before: string
-  readonly forwarded: string
+  /** X-Forwarded-For to X-Real-IP, and "X-Forwarded-Host: ". */
+  readonly before: Buffer
+  /** "\r\nForwarded: for=…;proto=…;host=". */
+  readonly forwarded: Buffer
 }
 
 /** Identifies this thread's requests: random, and a count. */
 const idPrefix = crypto.randomUUID().replaceAll("-", "").slice(0, 20)
-let requestCount = 0
+let requestCount = 0x100000000000
 
 export function writeForwardingFields(
   writer: HeadWriter,
   head: RequestHead,
   origin: ForwardingOrigin,
 ): void {
-  if (origin.isTrusted) return writeTrusted(writer, head, origin)
+  if (origin.isTrusted) return writeSlowly(writer, head, origin)
+  const { authority } = head
+  if (authority === "") return writeSlowly(writer, head, origin)
   origin.forwardingText ??= textOf(origin)
   const { before, forwarded } = origin.forwardingText
-  writer.text(before)
-  if (head.authority !== "") {
-    writer.field("X-Forwarded-Host", head.authority)
-    writer.text(forwarded)
-    writer.text(quotedHost(head.authority))
-    writer.text("\r\n")
-  } else {
-    writer.text(forwarded.slice(0, forwarded.lastIndexOf(";host=")))
-    writer.text("\r\n")
-  }
-  writer.field("X-Request-ID", requestId())
+  writer.put(before)
+  writer.text(authority)
+  writer.put(forwarded)
+  writer.text(isToken(authority) ? authority : `"${authority}"`)
+  writer.put(REQUEST_ID)
+  writer.text(requestId())
+  writer.put(LINE_END)
 }
+
+const REQUEST_ID = bytesOf("\r\nX-Request-ID: ")
+const LINE_END = bytesOf("\r\n")
 
 function textOf({ address, isTls, port }: ForwardingOrigin): ForwardingText {
   const proto = isTls ? "https" : "http"
   return {
-    before:
+    before: bytesOf(
       `X-Forwarded-For: ${address}\r\nX-Forwarded-Proto: ${proto}\r\n` +
-      `X-Forwarded-Port: ${port}\r\nX-Real-IP: ${address}\r\n`,
-    forwarded: `Forwarded: for=${nodeName(address)};proto=${proto};host=`,
+        `X-Forwarded-Port: ${port}\r\nX-Real-IP: ${address}\r\nX-Forwarded-Host: `,
+    ),
+    forwarded: bytesOf(`\r\nForwarded: for=${nodeName(address)};proto=${proto};host=`),
   }
 }
 
-/** Adds this hop to what the trusted proxy said. */
-function writeTrusted(writer: HeadWriter, head: RequestHead, origin: ForwardingOrigin): void {
-  const { address, isTls, port } = origin
+/** Adds this hop to what a trusted proxy said; and the rare request without a Host. */
+function writeSlowly(writer: HeadWriter, head: RequestHead, origin: ForwardingOrigin): void {
+  const { address, isTls, port, isTrusted } = origin
+  const valueOf = (head: RequestHead, number: number) =>
+    isTrusted ? valueOfField(head, number) : undefined
   const proto = valueOf(head, FIELD["x-forwarded-proto"]) ?? (isTls ? "https" : "http")
-  const before = valuesOf(head, FIELD["x-forwarded-for"])
+  const before = isTrusted ? valuesOf(head, FIELD["x-forwarded-for"]) : []
   const host = valueOf(head, FIELD["x-forwarded-host"]) ?? head.authority
-  const forwarded = valuesOf(head, FIELD.forwarded)
+  const forwarded = isTrusted ? valuesOf(head, FIELD.forwarded) : []
   const hop = `for=${nodeName(address)};proto=${isTls ? "https" : "http"}`
   writer.field("X-Forwarded-For", [...before, address].join(", "))
   writer.field("X-Forwarded-Proto", proto)
@@ -85,9 +92,9 @@ function writeTrusted(writer: HeadWriter, head: RequestHead, origin: ForwardingO
   writer.field("X-Request-ID", valueOf(head, FIELD["x-request-id"]) ?? requestId())
 }
 
+/** 32 hexadecimal digits: 20 random ones of this thread, then the count. */
 function requestId(): string {
-  requestCount = (requestCount + 1) >>> 0
-  return idPrefix + (requestCount + 0x100000000).toString(16).slice(-8) + "0000"
+  return idPrefix + (++requestCount).toString(16)
 }
 
 /** RFC 7239 §6: an IPv6 address is quoted and bracketed. */
@@ -96,11 +103,14 @@ function nodeName(address: Address): string {
 }
 
 /** A host with a port or brackets is no token and must be quoted. */
-function quotedHost(authority: string): string {
-  return /^[A-Za-z0-9.-]+$/.test(authority) ? authority : `"${authority.replace(/["\\]/g, "")}"`
+function isToken(authority: string): boolean {
+  for (let at = 0; at < authority.length; at++) {
+    if (TOKEN[authority.charCodeAt(at)] !== 1) return false
+  }
+  return true
 }
 
-export function valueOf(head: RequestHead, number: number): string | undefined {
+export function valueOfField(head: RequestHead, number: number): string | undefined {
   const index = head.find(number)
   return index < 0 ? undefined : head.value(index)
 }

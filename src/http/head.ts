@@ -125,6 +125,18 @@ export abstract class Head {
     return undefined
   }
 
+  /** Whether field `index` has exactly this value (lower case) in any case. */
+  hasValue(index: number, value: string): boolean {
+    const at = index * CELLS
+    const { ranges } = this
+    return equalsIgnoringCase(
+      value,
+      this.bytes,
+      ranges[at + 2] as number,
+      ranges[at + 3] as number,
+    )
+  }
+
   /** First byte of a field's line. */
   fieldStart(index: number): number {
     return this.ranges[index * CELLS] as number
@@ -229,11 +241,11 @@ export abstract class Head {
 
   #readTransferEncoding(index: number): HeadError | undefined {
     if (this.isChunked) return "bad-transfer-encoding"
-    const value = this.value(index).toLowerCase()
-    if (value === "chunked") {
+    if (this.hasValue(index, "chunked")) {
       this.isChunked = true
       return undefined
     }
+    const value = this.value(index).toLowerCase()
     const isKnownForm = /^(gzip|x-gzip|deflate|compress|x-compress|identity|br|zstd)$/.test(value)
     return isKnownForm ? "unsupported-transfer-coding" : "bad-transfer-encoding"
   }
@@ -252,6 +264,8 @@ export class RequestHead extends Head {
   /** As the next hop is to see it, with port. */
   authority = ""
   expectsContinue = false
+  #lastAuthority = ""
+  #lastHost = ""
 
   protected override reset(): void {
     this.method = ""
@@ -317,17 +331,31 @@ export class RequestHead extends Head {
     for (let index = 0; index < this.fieldCount; index++) {
       if (this.numbers[index] !== FIELD.host) continue
       if (authority !== undefined) return "bad-host"
-      authority = this.value(index)
+      authority = this.#authorityOf(index)
     }
     if (authority === undefined && this.minorVersion === 1) return "missing-host"
     const target = this.#checkTarget(authority ?? "")
     if (target === undefined) return "bad-target"
     if (target === "" && this.minorVersion === 0) return undefined
-    const host = hostOf(target)
+    const host = target === this.#lastAuthority ? this.#lastHost : hostOf(target)
     if (host === undefined) return "bad-host"
+    this.#lastAuthority = target
+    this.#lastHost = host
     this.authority = target
     this.host = host
     return undefined
+  }
+
+  /** Clients ask the same host again and again: its text is made once. */
+  #authorityOf(index: number): string {
+    const last = this.#lastAuthority
+    const start = this.ranges[index * CELLS + 2] as number
+    const end = this.ranges[index * CELLS + 3] as number
+    if (end - start !== last.length) return this.value(index)
+    for (let at = 0; at < last.length; at++) {
+      if (this.bytes[start + at] !== last.charCodeAt(at)) return this.value(index)
+    }
+    return last
   }
 
   /** Finds path and query; returns the authority to use, or undefined for a malformed target. */

@@ -27,13 +27,12 @@ export function connectionOptions(head: Head): ConnectionOptions {
   let options = NONE
   for (let index = 0; index < head.fieldCount; index++) {
     if (head.numbers[index] !== FIELD.connection) continue
-    const value = head.value(index)
-    if (options === NONE && value.toLowerCase() === "keep-alive") {
+    if (options === NONE && head.hasValue(index, "keep-alive")) {
       options = KEEP_ALIVE
       continue
     }
     options = { ...options }
-    for (const part of value.split(",")) addOption(options, part.trim().toLowerCase())
+    for (const part of head.value(index).split(",")) addOption(options, part.trim().toLowerCase())
   }
   return options
 }

@@ -57,10 +57,20 @@ export class HeadWriter {
     this.at += source.copy(this.bytes, this.at, start, end)
   }
 
+  /** All of a buffer: text made bytes once, where it is written often. */
+  put(bytes: Buffer): void {
+    this.copy(bytes, 0, bytes.length)
+  }
+
   field(name: string, value: string): void {
     this.text(name)
     this.text(": ")
     this.text(value)
     this.text("\r\n")
   }
+}
+
+/** Latin-1 bytes of text that is written often. */
+export function bytesOf(text: string): Buffer {
+  return Buffer.from(text, "latin1")
 }
