@@ -8,7 +8,7 @@
 import { existsSync, lstatSync, unlinkSync } from "node:fs"
 import { dirname } from "node:path"
 import type { AdminConfig, AdminListen } from "../config/config.ts"
-import { EACCES, EADDRINUSE, EADDRNOTAVAIL, ENOENT, SystemError } from "../linux/errno.ts"
+import { EACCES, EADDRINUSE, EADDRNOTAVAIL, ENOENT, EROFS, SystemError } from "../linux/errno.ts"
 import type { Logger } from "../log/logger.ts"
 import { formatEndpoint } from "../net/address.ts"
 import { type Access, isLoopback } from "./access.ts"
@@ -168,7 +168,8 @@ function bindHint(listen: AdminListen, errno: number): string {
   if (listen.type === "tcp") return errno === EADDRNOTAVAIL ? "this host has no such address" : ""
   const folder = dirname(listen.path)
   if (errno === ENOENT) return `create ${folder}, or let systemd do it with RuntimeDirectory=`
-  return errno === EACCES ? `${folder} must be writable for the user that runs causeway` : ""
+  const isWritable = errno !== EACCES && errno !== EROFS
+  return isWritable ? "" : `${folder} must be writable for the user that runs causeway`
 }
 
 function bindFailure(name: string, errno: number, hint: string): SystemError {
@@ -191,4 +192,5 @@ const ERRNO_BY_CODE: Readonly<Record<string, number>> = {
   EADDRINUSE,
   EADDRNOTAVAIL,
   ENOENT,
+  EROFS,
 }
