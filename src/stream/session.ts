@@ -212,7 +212,6 @@ export class Session extends TimerEntry implements Handler {
 
   #connectFailed(errno: number): void {
     const server = this.#target as PoolServer
-    this.#context.serverCounters.add(server.slot, "connectFailures", 1)
     this.#releaseServer("finish")
     if (this.#mayRetryAfter(server, errno)) this.connect()
     else this.#close(this.#failure, "reset")
@@ -235,7 +234,8 @@ export class Session extends TimerEntry implements Handler {
   }
 
   #blame(server: PoolServer, errno: number): void {
-    const { reactor, board, log } = this.#context
+    const { reactor, board, serverCounters, log } = this.#context
+    serverCounters.add(server.slot, "connectFailures", 1)
     const fields = { pool: this.#settings.pool, server: server.name, cause: errnoName(errno) }
     if (board.recordFailure(server.slot, reactor.now, this.#pool)) {
       const seconds = this.#pool.failTimeoutMs / 1000
