@@ -5,10 +5,10 @@
  */
 
 import { EPOLLIN } from "../linux/epoll.ts"
-import { EAGAIN, EMFILE, ENFILE } from "../linux/errno.ts"
+import { EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM } from "../linux/errno.ts"
 import type { Handler } from "../linux/reactor.ts"
 import { AF_INET, decodeSockaddr } from "../linux/sockaddr.ts"
-import { accept, closeFd, peerSockaddr, resetFd } from "../linux/tcp.ts"
+import { accept, closeFd, peerSockaddr, resetFd, shutdownListening } from "../linux/tcp.ts"
 import type { Prefix } from "../net/address.ts"
 import { after, instant } from "../net/time.ts"
 import { hashBytes } from "../pool/hash.ts"
@@ -19,10 +19,12 @@ import { Session } from "./session.ts"
 /** Accepted per pass: enough for a burst, few enough for the open connections to get their turn. */
 const ACCEPTS_PER_PASS_MAX = 64
 
-/**
- * Nothing tells when a descriptor becomes free; until then clients wait in the kernel's backlog.
- */
-const OUT_OF_FILES_PAUSE_MS = 100
+/** More than the kernel's queue holds: a bound against clients that come as fast as they are taken. */
+const DETACH_ROUNDS_MAX = 80
+
+/** Nothing tells when there is room again; until then clients wait in the kernel's backlog. */
+const OUT_OF_RESOURCES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM]
+const OUT_OF_RESOURCES_PAUSE_MS = 100
 
 export interface StreamListenerSpec extends ListenerSettings {
   readonly allow: readonly Prefix[]
@@ -56,7 +58,7 @@ export class StreamListener implements Handler {
    */
   detach(): void {
     if (this.#isPaused) return
-    this.#acceptSome()
+    for (let round = 0; round < DETACH_ROUNDS_MAX && this.#acceptSome(); round++) {}
     this.#context.reactor.remove(this.#fd)
   }
 
@@ -85,15 +87,17 @@ export class StreamListener implements Handler {
     })
   }
 
-  #acceptSome(): void {
+  /** Whether there may be more to accept. */
+  #acceptSome(): boolean {
     for (let count = 0; count < ACCEPTS_PER_PASS_MAX; count++) {
       if (!this.#hasRoom()) return this.#pause(0)
       const client = accept(this.#fd)
-      if (client === -EAGAIN) return
-      if (client === -EMFILE || client === -ENFILE) return this.#pause(OUT_OF_FILES_PAUSE_MS)
+      if (client === -EAGAIN) return false
+      if (OUT_OF_RESOURCES.includes(-client)) return this.#pause(OUT_OF_RESOURCES_PAUSE_MS)
       // Any other error is that one connection's (ECONNABORTED and the like): take the next.
       if (client >= 0) this.#start(client)
     }
+    return true
   }
 
   /** The listener's own limit: clients beyond it wait in the kernel's backlog, as in HAProxy. */
@@ -104,10 +108,11 @@ export class StreamListener implements Handler {
     return open < maxConnections
   }
 
-  #pause(atLeastMs: number): void {
+  #pause(atLeastMs: number): false {
     this.#isPaused = true
     this.#pausedUntil = after(this.#context.reactor.now, atLeastMs)
     this.#context.reactor.remove(this.#fd)
+    return false
   }
 
   #start(client: number): void {
