@@ -82,7 +82,7 @@ describe.skipIf(!canRunSystemd())("under systemd", () => {
     await waitActive()
     expect(await stage.edge.holds(VIP)).toBe(true)
     await expectService()
-  })
+  }, 20_000)
 
   test("has three capabilities, no way to more, and a filter of system calls", async () => {
     expect(privilegesOf(await systemd.mainPid(unit))).toEqual({
@@ -152,6 +152,14 @@ describe.skipIf(!canRunSystemd())("under systemd", () => {
     expect(await stage.edge.holds("10.0.0.42")).toBe(true)
   }, 20_000)
 
+  test("install runs to its end on a whole system", async () => {
+    const { exitCode, stdout } = await systemd.run(["/usr/local/bin/causeway", "install"])
+    expect(stdout).toContain("same     /usr/local/bin/causeway\n")
+    expect(stdout).toContain("keep     /etc/causeway/causeway.toml\n")
+    expect(stdout).toContain("run      systemctl daemon-reload\n")
+    expect(exitCode).toBe(0)
+  })
+
   test("stops in good order", async () => {
     expect((await systemd.systemctl("stop", unit)).exitCode).toBe(0)
     expect(await systemd.property(unit, "Result")).toBe("success")
@@ -182,7 +190,7 @@ test("by hand: another user, three capabilities, read-only files, and everything
   expect(await edge.command("reload")).toMatchObject({ exitCode: 0 })
   expect(await edge.stop()).toBe(0)
   expect(await host.holds(VIP)).toBe(false)
-})
+}, 20_000)
 
 /** What the unit forbids, as far as util-linux can: files by mounts, the rest by setpriv. */
 function restricted(): string[] {

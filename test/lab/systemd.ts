@@ -2,10 +2,10 @@
  * A real systemd as the first process of namespaces of its own, inside a host of the lab: so that a
  * unit is judged by what it does, and not by what one thinks that systemd does with it.
  *
- * It sees the machine's files, but its own /run, /dev, /etc/causeway, /var and /usr/local/bin, users
- * of its own, and only the units it is given. It cannot touch the machine: kernel settings are
- * read-only, its processes are those of its process namespace and die with it, and its control
- * groups are below one that is removed at the end.
+ * It sees the machine's files, but a /run, /dev, /etc, /var and /usr/local/bin of its own, and only
+ * the units it is given. It cannot touch the machine: kernel settings are read-only, its processes
+ * are those of its process namespace and die with it, and its control groups are below one that is
+ * removed at the end.
  */
 import {
   copyFileSync,
