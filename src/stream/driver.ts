@@ -54,12 +54,15 @@ export class StreamListener implements Handler {
   }
 
   /**
-   * Accepts what the kernel has already completed, then lets go of the socket without closing it.
+   * Accepts what the kernel has already completed, then lets go of the socket. Closing it is for
+   * control, but until then clients would still get in, only to be reset.
    */
   detach(): void {
-    if (this.#isPaused) return
-    for (let round = 0; round < DETACH_ROUNDS_MAX && this.#acceptSome(); round++) {}
-    this.#context.reactor.remove(this.#fd)
+    if (!this.#isPaused) {
+      for (let round = 0; round < DETACH_ROUNDS_MAX && this.#acceptSome(); round++) {}
+    }
+    shutdownListening(this.#fd)
+    if (!this.#isPaused) this.#context.reactor.remove(this.#fd)
   }
 
   /** Called every pass while paused, because the room may appear on another thread. */
