@@ -259,7 +259,8 @@ export class Session extends TimerEntry implements Handler {
       return this.#failed(inbound.source)
     }
     if ((events & EPOLLOUT) !== 0 && outbound.isBlocked) this.#pump(outbound)
-    if (inbound.isReadable && !this.#isClosed) this.#pump(inbound)
+    // What is blocked goes on when its target says so, not because still more has arrived.
+    if (inbound.isReadable && !inbound.isBlocked && !this.#isClosed) this.#pump(inbound)
   }
 
   #pump(flow: Flow): void {
