@@ -3,11 +3,13 @@
  * unit is judged by what it does, and not by what one thinks that systemd does with it.
  *
  * It sees the machine's files, but a /run, /dev, /etc, /var and /usr/local/bin of its own, and only
- * the units it is given. It cannot touch the machine: kernel settings are read-only, its processes
+ * the units it is given or that are installed into that /etc. It cannot touch the machine: kernel settings are read-only, its processes
  * are those of its process namespace and die with it, and its control groups are below one that is
  * removed at the end.
  */
 import {
+  chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -21,17 +23,18 @@ import type { Host } from "./host.ts"
 import type { CommandResult, ManagedProcess } from "./process.ts"
 import { eventually } from "./wait.ts"
 
+/** What is there when it boots. Units may also be put into its /etc/systemd/system later. */
 export interface SystemdOptions {
   /** Unit files, by path. */
-  readonly units: readonly string[]
-  /** Lines added to every unit, such as "WatchdogSec=2s" of [Service]. */
-  readonly serviceLines: readonly string[]
+  readonly units?: readonly string[]
+  /** Lines added to [Service] of every unit, such as "WatchdogSec=2s". */
+  readonly serviceLines?: readonly string[]
   /** A system user and group of this name. */
-  readonly user: string
+  readonly user?: string
   /** Executables to put into /usr/local/bin, by path. */
-  readonly programs: readonly string[]
+  readonly programs?: readonly string[]
   /** Files of /etc/causeway, owned by root, readable for the group of `user`. */
-  readonly config: Readonly<Record<string, string>>
+  readonly config?: Readonly<Record<string, string>>
 }
 
 /** Whether this machine has what it takes. */
@@ -40,7 +43,7 @@ export function canRunSystemd(): boolean {
 }
 
 /** Boots one and waits until it takes commands. It ends with the lab at the latest. */
-export async function startSystemd(host: Host, options: SystemdOptions): Promise<Systemd> {
+export async function startSystemd(host: Host, options: SystemdOptions = {}): Promise<Systemd> {
   const number = host.processes.length
   const directory = join(host.directory, `systemd-${number}`)
   prepare(directory, options)
@@ -122,31 +125,33 @@ export class Systemd implements AsyncDisposable {
 }
 
 function prepare(directory: string, options: SystemdOptions): void {
-  const { units, serviceLines, user, programs, config } = options
-  for (const folder of ["units", "config", "programs"]) {
+  const { units = [], serviceLines = [], user, programs = [], config } = options
+  for (const folder of ["units/service.d", "programs"]) {
     mkdirSync(join(directory, folder), { recursive: true })
   }
-  for (const unit of units) {
-    copyFileSync(unit, join(directory, "units", basename(unit)))
-    const dropIns = join(directory, "units", `${basename(unit)}.d`)
-    mkdirSync(dropIns)
-    const output = [`StandardOutput=append:${SERVICE_LOG}`, `StandardError=append:${SERVICE_LOG}`]
-    const lines = ["[Service]", ...output, ...serviceLines, ""]
-    writeFileSync(join(dropIns, "lab.conf"), lines.join("\n"))
-  }
-  for (const target of ["lab", "sysinit", "basic", "network", "shutdown"]) {
+  for (const unit of units) copyFileSync(unit, join(directory, "units", basename(unit)))
+  // systemd.unit(5): a drop-in of the type's own name is for all units of the type.
+  const output = [`StandardOutput=append:${SERVICE_LOG}`, `StandardError=append:${SERVICE_LOG}`]
+  const lines = ["[Service]", ...output, ...serviceLines, ""]
+  writeFileSync(join(directory, "units/service.d/lab.conf"), lines.join("\n"))
+  for (const target of ["lab", "sysinit", "basic", "network", "multi-user", "shutdown"]) {
     const text = "[Unit]\nDescription=Stand-in of the lab\nDefaultDependencies=no\n"
     writeFileSync(join(directory, "units", `${target}.target`), text)
   }
   for (const program of programs) {
     copyFileSync(program, join(directory, "programs", basename(program)))
   }
-  for (const [name, text] of Object.entries(config)) {
-    writeFileSync(join(directory, "config", name), text)
+  if (config !== undefined) mkdirSync(join(directory, "config"))
+  for (const [name, text] of Object.entries(config ?? {})) {
+    const path = join(directory, "config", name)
+    writeFileSync(path, text)
+    chmodSync(path, 0o640)
+    chownSync(path, 0, USER_ID)
   }
   const ids = `${USER_ID}:${USER_ID}`
-  writeFileSync(join(directory, "passwd"), `${user}:x:${ids}::/var/lib/${user}:/bin/false\n`)
-  writeFileSync(join(directory, "group"), `${user}:x:${USER_ID}:\n`)
+  const accounts = user === undefined ? "" : `${user}:x:${ids}::/var/lib/${user}:/bin/false\n`
+  writeFileSync(join(directory, "passwd"), accounts)
+  writeFileSync(join(directory, "group"), user === undefined ? "" : `${user}:x:${USER_ID}:\n`)
 }
 
 /** Where this machine's control groups can be seen, of the hierarchies that systemd uses. */
@@ -237,16 +242,15 @@ mount --rbind $dir/dev /dev
 for folder in /run /usr/local/bin /var/lib /var/log; do
   mount -t tmpfs -o mode=755 tmpfs $folder
 done
-cp $dir/programs/* /usr/local/bin/
+cp -a $dir/programs/. /usr/local/bin
 cp -a /etc $dir/etc
 cat $dir/passwd >> $dir/etc/passwd
 cat $dir/group >> $dir/etc/group
-mkdir -p $dir/etc/causeway
-cp $dir/config/* $dir/etc/causeway/
-chgrp ${USER_ID} $dir/etc/causeway/*
-chmod 640 $dir/etc/causeway/*
+rm -rf $dir/etc/causeway $dir/etc/systemd/system
+mkdir $dir/etc/systemd/system
+if [ -d $dir/config ]; then cp -a $dir/config $dir/etc/causeway; fi
 mount --bind $dir/etc /etc
-exec env -i PATH="$PATH" container=lab SYSTEMD_UNIT_PATH=$dir/units \
+exec env -i PATH="$PATH" container=lab SYSTEMD_UNIT_PATH=$dir/units:/etc/systemd/system \
   SYSTEMD_GENERATOR_PATH=/run/none SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/run/none \
   ${SYSTEMD} --system --unit=lab.target --log-target=console --show-status=no
 `
