@@ -75,7 +75,8 @@ class Demo {
     const played = scene.then(() => 0)
     const end = Bun.sleep(options.endAfterMs).then(() => 1)
     const exitCode = await Promise.race([played, end])
-    this.#view.print(hints(this.#stage).join("\n"))
+    if (exitCode === 0) this.#view.print(hints(this.#stage).join("\n"))
+    else this.#event("the time was up before all was shown")
     await end
     clearInterval(ticker)
     return exitCode

@@ -8,7 +8,7 @@
 import { existsSync, lstatSync, unlinkSync } from "node:fs"
 import { dirname } from "node:path"
 import type { AdminConfig, AdminListen } from "../config/config.ts"
-import { EACCES, EADDRINUSE, EADDRNOTAVAIL, ENOENT, SystemError } from "../linux/errno.ts"
+import { EACCES, EADDRINUSE, EADDRNOTAVAIL, ENOENT, EROFS, SystemError } from "../linux/errno.ts"
 import type { Logger } from "../log/logger.ts"
 import { formatEndpoint } from "../net/address.ts"
 import { type Access, isLoopback } from "./access.ts"
@@ -86,28 +86,39 @@ export class AdminServer {
   }
 }
 
+type Answer = (request: Request) => Response | Promise<Response>
+
 interface OpenListener {
   readonly listen: AdminListen
   readonly server: Bun.Server<undefined>
 }
 
 /** Throws `SystemError`. */
-function serve(
-  listen: AdminListen,
-  fetch: (request: Request) => Response | Promise<Response>,
-): Bun.Server<undefined> {
-  const options = { fetch, idleTimeout: IDLE_TIMEOUT_S, maxRequestBodySize: BODY_BYTES_MAX }
+function serve(listen: AdminListen, answer: Answer): Bun.Server<undefined> {
   try {
-    if (listen.type === "tcp") {
-      const { address, port } = listen.endpoint
-      return Bun.serve({ ...options, hostname: address, port })
-    }
-    // Bun obeys idleTimeout on a Unix socket too (tried with 1.4.5); its types do not say so.
-    const unixOptions: object = { ...options, unix: listen.path }
-    return withUmask(SOCKET_UMASK, () => Bun.serve(unixOptions as Bun.Serve.Options<undefined>))
+    if (listen.type === "unix") return withUmask(SOCKET_UMASK, () => serveUnix(listen.path, answer))
+    const { address, port } = listen.endpoint
+    return Bun.serve({
+      hostname: address,
+      port,
+      maxRequestBodySize: BODY_BYTES_MAX,
+      // A connection that asks nothing costs a descriptor that a session could have.
+      idleTimeout: UNUSED_TIMEOUT_S,
+      fetch: (request, server) => {
+        server.timeout(request, ANSWER_TIMEOUT_S)
+        return answer(request)
+      },
+    })
   } catch (error) {
     throw bindError(listen, error)
   }
+}
+
+/** Bun obeys idleTimeout on a Unix socket too (tried with 1.4.5); its types do not say so. */
+function serveUnix(path: string, fetch: Answer): Bun.Server<undefined> {
+  const maxRequestBodySize = BODY_BYTES_MAX
+  const options: object = { unix: path, maxRequestBodySize, idleTimeout: ANSWER_TIMEOUT_S, fetch }
+  return Bun.serve(options as Bun.Serve.Options<undefined>)
 }
 
 /**
@@ -168,7 +179,8 @@ function bindHint(listen: AdminListen, errno: number): string {
   if (listen.type === "tcp") return errno === EADDRNOTAVAIL ? "this host has no such address" : ""
   const folder = dirname(listen.path)
   if (errno === ENOENT) return `create ${folder}, or let systemd do it with RuntimeDirectory=`
-  return errno === EACCES ? `${folder} must be writable for the user that runs causeway` : ""
+  const isWritable = errno !== EACCES && errno !== EROFS
+  return isWritable ? "" : `${folder} must be writable for the user that runs causeway`
 }
 
 function bindFailure(name: string, errno: number, hint: string): SystemError {
@@ -182,8 +194,9 @@ function formatListen(listen: AdminListen): string {
 const UNIX_ACCESS: Access = { transport: "unix" }
 /** Read and write for owner and group: 0660. */
 const SOCKET_UMASK = 0o117
-/** Longer than the heartbeat of an event stream. */
-const IDLE_TIMEOUT_S = 60
+const UNUSED_TIMEOUT_S = 10
+/** Without a byte; longer than the heartbeat of an event stream, and than any reload. */
+const ANSWER_TIMEOUT_S = 60
 const CLOSE_WAIT_MS = 1_000
 /** Bun's errors carry a name, and a number only sometimes. */
 const ERRNO_BY_CODE: Readonly<Record<string, number>> = {
@@ -191,4 +204,5 @@ const ERRNO_BY_CODE: Readonly<Record<string, number>> = {
   EADDRINUSE,
   EADDRNOTAVAIL,
   ENOENT,
+  EROFS,
 }

@@ -90,4 +90,4 @@ const COMMENT = ": causeway\n\n"
 const STREAMS_MAX = 32
 const UNREAD_BYTES_MAX = 256 * 1024
 /** Below the idle timeout of the server and of common proxies (60 s). */
-export const HEARTBEAT_INTERVAL_MS = 15_000
+const HEARTBEAT_INTERVAL_MS = 15_000

@@ -97,6 +97,9 @@ function toInput(
     watch: isGiven("watch"),
     dryRun: isGiven("dry-run"),
     root: textOf("root") ?? "/",
+    method: textOf("method") ?? "GET",
+    headers: (values["header"] ?? []) as readonly string[],
+    tls: isGiven("tls"),
     words,
   }
 }
@@ -130,4 +133,7 @@ const OPTIONS: Readonly<Record<OptionName, Option>> = {
   watch: { type: "boolean", short: "w" },
   "dry-run": { type: "boolean" },
   root: { type: "string" },
+  method: { type: "string" },
+  header: { type: "string", multiple: true },
+  tls: { type: "boolean" },
 }

@@ -32,6 +32,15 @@ too: interfaces, addresses and ports that the configuration needs.`,
     run: async (input) => (await import("./status.ts")).status(input),
   },
   {
+    name: "route",
+    words: ["HOST", "PATH"],
+    options: ["method", "header", "tls", "json", "config"],
+    summary: "which HTTP route answers a request, and why",
+    details: `Reads the configuration file and needs no running edge. PATH may have a query. Says
+for each HTTP listener which routes were passed over and what the server gets to see.`,
+    run: async (input) => (await import("./route.ts")).route(input),
+  },
+  {
     name: "reload",
     words: [],
     options: ["config", "admin"],

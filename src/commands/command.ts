@@ -12,11 +12,24 @@ export interface CommandInput {
   readonly dryRun: boolean
   /** Folder that stands for `/`. */
   readonly root: string
+  /** Of a request: its method, "Name: value" of each header, and whether it came over TLS. */
+  readonly method: string
+  readonly headers: readonly string[]
+  readonly tls: boolean
   /** What is not an option. */
   readonly words: readonly string[]
 }
 
-export type OptionName = "config" | "admin" | "json" | "watch" | "dry-run" | "root"
+export type OptionName =
+  | "config"
+  | "admin"
+  | "json"
+  | "watch"
+  | "dry-run"
+  | "root"
+  | "method"
+  | "header"
+  | "tls"
 
 export interface Command {
   readonly name: string

@@ -40,6 +40,9 @@ const OPTION_USAGE: Readonly<Record<OptionName, string>> = {
   watch: "--watch",
   "dry-run": "--dry-run",
   root: "--root DIR",
+  method: "--method METHOD",
+  header: "--header TEXT",
+  tls: "--tls",
 }
 
 const OPTION_HELP: Readonly<Record<OptionName, string>> = {
@@ -49,4 +52,7 @@ const OPTION_HELP: Readonly<Record<OptionName, string>> = {
   watch: "-w, --watch        renew every second",
   "dry-run": "--dry-run          only say what would be done",
   root: "--root DIR         install into this folder, as for a package; no user is made",
+  method: "--method METHOD    GET unless given",
+  header: '--header TEXT      "Name: value"; may be given several times',
+  tls: "--tls              the request comes over TLS",
 }

@@ -1,6 +1,7 @@
 /** The status as text: what somebody who has just logged in wants to know first stands first. */
 import type {
   CheckStatusEntry,
+  HttpStatus,
   ListenerStatus,
   PoolStatus,
   ServerStatus,
@@ -26,8 +27,8 @@ export function formatStatus(status: Status, options: StatusTextOptions): string
     headLines(status, options),
     formatTable(VRRP_COLUMNS, status.vrrp.map(vrrpRow(nowEpochMs)), options),
     formatTable(SERVER_COLUMNS, pools, options),
-    formatTable(listenerColumns("STREAM"), status.streams.map(listenerRow), options),
-    formatTable(listenerColumns("HTTP"), status.http.map(listenerRow), options),
+    formatTable(STREAM_COLUMNS, status.streams.map(streamRow), options),
+    formatTable(HTTP_COLUMNS, status.http.map(httpRow), options),
     formatTable(CHECK_COLUMNS, status.checks.map(checkRow(nowEpochMs)), options),
     [options.paint(footer(status), "quiet")],
   ]
@@ -159,28 +160,53 @@ function serverWord({ admin, health, ejected, reason }: ServerStatus): Cell {
   return reason === NO_CHECK ? { text: "unchecked" } : { text: "unknown", tone: "warn" }
 }
 
-function listenerColumns(title: string): readonly Column[] {
-  return [
-    { title },
-    { title: "POOL" },
-    { title: "OPEN", align: "right" },
-    { title: "TOTAL", align: "right", dropOrder: 2 },
-    { title: "IN", align: "right", dropOrder: 1 },
-    { title: "OUT", align: "right", dropOrder: 1 },
-    { title: "LISTENS ON", isCuttable: true },
-  ]
-}
+const STREAM_COLUMNS: readonly Column[] = [
+  { title: "STREAM" },
+  { title: "POOL" },
+  { title: "OPEN", align: "right" },
+  { title: "TOTAL", align: "right", dropOrder: 2 },
+  { title: "IN", align: "right", dropOrder: 1 },
+  { title: "OUT", align: "right", dropOrder: 1 },
+  { title: "LISTENS ON", isCuttable: true },
+]
 
-function listenerRow(listener: ListenerStatus): Row {
+function streamRow(stream: ListenerStatus): Row {
   return {
     cells: [
-      listener.name,
-      listener.pool,
-      formatCount(listener.connections),
-      formatCount(listener.total),
-      formatBytes(listener.bytes_in),
-      formatBytes(listener.bytes_out),
-      listener.bind.join(", "),
+      stream.name,
+      stream.pool,
+      formatCount(stream.connections),
+      formatCount(stream.total),
+      formatBytes(stream.bytes_in),
+      formatBytes(stream.bytes_out),
+      stream.bind.join(", "),
+    ],
+  }
+}
+
+const HTTP_COLUMNS: readonly Column[] = [
+  { title: "HTTP" },
+  { title: "ROUTES", align: "right" },
+  { title: "OPEN", align: "right" },
+  { title: "REQUESTS", align: "right" },
+  { title: "5XX", align: "right" },
+  { title: "IN", align: "right", dropOrder: 1 },
+  { title: "OUT", align: "right", dropOrder: 1 },
+  { title: "LISTENS ON", isCuttable: true },
+]
+
+function httpRow(http: HttpStatus): Row {
+  const failures = http.routes.reduce((sum, { responses }) => sum + (responses["5xx"] ?? 0), 0)
+  return {
+    cells: [
+      http.name,
+      formatCount(http.routes.length),
+      formatCount(http.connections),
+      formatCount(http.requests),
+      { text: formatCount(failures), ...(failures > 0 ? { tone: "warn" as const } : {}) },
+      formatBytes(http.bytes_in),
+      formatBytes(http.bytes_out),
+      http.bind.join(", "),
     ],
   }
 }

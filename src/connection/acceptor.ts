@@ -5,11 +5,11 @@
  * The descriptor belongs to the control thread, which opens, hands over and closes it.
  */
 import { EPOLLIN } from "../linux/epoll.ts"
-import { EAGAIN, EMFILE, ENFILE } from "../linux/errno.ts"
+import { EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM } from "../linux/errno.ts"
 import type { FdLedger } from "../linux/fd-ledger.ts"
 import type { Handler, Reactor } from "../linux/reactor.ts"
 import { AF_INET } from "../linux/sockaddr.ts"
-import { accept, closeFd, peerSockaddr, resetFd } from "../linux/tcp.ts"
+import { accept, closeFd, peerSockaddr, resetFd, shutdownListening } from "../linux/tcp.ts"
 import type { Prefix } from "../net/address.ts"
 import { after, instant } from "../net/time.ts"
 import { hashBytes } from "../pool/hash.ts"
@@ -19,8 +19,12 @@ import type { SessionBudget } from "./session-budget.ts"
 /** Accepted per pass: enough for a burst, few enough for the open connections to get their turn. */
 const ACCEPTS_PER_PASS_MAX = 64
 
-/** Nothing tells when a descriptor becomes free; until then clients wait in the kernel's backlog. */
-const OUT_OF_FILES_PAUSE_MS = 100
+/** More than the kernel's queue holds: a bound against clients that come as fast as they are taken. */
+const DETACH_ROUNDS_MAX = 80
+
+/** Nothing tells when there is room again; until then clients wait in the kernel's backlog. */
+const OUT_OF_RESOURCES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM]
+const OUT_OF_RESOURCES_PAUSE_MS = 100
 
 export interface AcceptorEnvironment {
   readonly reactor: Reactor
@@ -78,10 +82,15 @@ export class Acceptor implements Handler {
     this.#access = new AccessList(settings)
   }
 
-  /** Accepts what the kernel has already completed, then lets go of the socket without closing it. */
+  /**
+   * Accepts what the kernel has already completed, then lets go of the socket. Closing it is for
+   * control, but until then clients would still get in, only to be reset.
+   */
   detach(): void {
-    if (this.#isPaused) return
-    this.#acceptSome()
+    if (!this.#isPaused) {
+      for (let round = 0; round < DETACH_ROUNDS_MAX && this.#acceptSome(); round++) {}
+    }
+    shutdownListening(this.#fd)
     if (!this.#isPaused) this.#environment.reactor.remove(this.#fd)
   }
 
@@ -105,15 +114,17 @@ export class Acceptor implements Handler {
     this.#owner.fail(error)
   }
 
-  #acceptSome(): void {
+  /** Whether there may be more to accept. */
+  #acceptSome(): boolean {
     for (let count = 0; count < ACCEPTS_PER_PASS_MAX; count++) {
       if (!this.#hasRoom()) return this.#pause(0)
       const client = accept(this.#fd)
-      if (client === -EAGAIN) return
-      if (client === -EMFILE || client === -ENFILE) return this.#pause(OUT_OF_FILES_PAUSE_MS)
+      if (client === -EAGAIN) return false
+      if (OUT_OF_RESOURCES.includes(-client)) return this.#pause(OUT_OF_RESOURCES_PAUSE_MS)
       // Any other error is that one connection's (ECONNABORTED and the like): take the next.
       if (client >= 0) this.#start(client)
     }
+    return true
   }
 
   /** The listener's own limit: clients beyond it wait in the kernel's backlog, as in HAProxy. */
@@ -121,10 +132,11 @@ export class Acceptor implements Handler {
     return this.#owner.openConnections() < this.#maxConnections
   }
 
-  #pause(atLeastMs: number): void {
+  #pause(atLeastMs: number): false {
     this.#isPaused = true
     this.#pausedUntil = after(this.#environment.reactor.now, atLeastMs)
     this.#environment.reactor.remove(this.#fd)
+    return false
   }
 
   #start(client: number): void {

@@ -21,6 +21,7 @@ import type {
   FromDataThread,
   ToDataThread,
 } from "../dataplane/messages.ts"
+import { RateTable } from "../http/actions/rate-table.ts"
 import { allocateHttpCounters, type HttpCounters, httpCounters } from "../http/counters.ts"
 import { monotonicNow } from "../linux/clock.ts"
 import type { Fd } from "../linux/fd.ts"
@@ -120,6 +121,7 @@ export class DataThreads {
       serverCounters: Array.from({ length: count }, allocateServerCounters),
       listenerCounters: Array.from({ length: count }, allocateListenerCounters),
       httpCounters: Array.from({ length: count }, allocateHttpCounters),
+      rates: RateTable.allocate(crypto.getRandomValues(new Int32Array(1))[0] ?? 0),
       faultInjection,
     }
     this.board = new ServerBoard(this.#buffers.board)

@@ -1,5 +1,6 @@
 /** The listeners of one data thread, of every kind. */
 import type { Acceptor } from "../connection/acceptor.ts"
+import type { RouteResources } from "../http/compiled-route.ts"
 import type { HttpContext, HttpSettings } from "../http/context.ts"
 import { HttpListener, type HttpListenerSettings } from "../http/driver.ts"
 import { RouteTable } from "../http/route-table.ts"
@@ -18,17 +19,23 @@ interface HttpService {
 export class Listeners {
   readonly #stream: StreamContext
   readonly #http: HttpContext
+  readonly #resources: RouteResources
   readonly #streams = new Map<string, StreamListener>()
   readonly #https = new Map<string, { listener: HttpListener; spec: DataHttpSpec }>()
   readonly #services = new Map<string, HttpService>()
 
-  constructor(contexts: { readonly stream: StreamContext; readonly http: HttpContext }) {
+  constructor(contexts: {
+    readonly stream: StreamContext
+    readonly http: HttpContext
+    readonly resources: RouteResources
+  }) {
     this.#stream = contexts.stream
     this.#http = contexts.http
+    this.#resources = contexts.resources
   }
 
   setService(spec: DataHttpService): void {
-    this.#services.set(spec.config.name, compileService(spec))
+    this.#services.set(spec.config.name, compileService(spec, this.#resources))
     for (const { listener, spec: endpoint } of this.#https.values()) {
       if (endpoint.service === spec.config.name) listener.update(this.#httpSettings(endpoint))
     }
@@ -88,7 +95,7 @@ export class Listeners {
   }
 }
 
-function compileService(spec: DataHttpService): HttpService {
+function compileService(spec: DataHttpService, resources: RouteResources): HttpService {
   const { config } = spec
   const trusted = new PrefixSet(config.trustedProxies)
   return {
@@ -96,7 +103,7 @@ function compileService(spec: DataHttpService): HttpService {
     settings: {
       name: config.name,
       row: spec.row,
-      routes: new RouteTable({ http: config, rows: spec.routeRows }),
+      routes: new RouteTable({ http: config, rows: spec.routeRows }, resources),
       limits: config.limits,
       timeouts: config.timeouts,
       trusts: (client) => {

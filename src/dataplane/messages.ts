@@ -110,6 +110,8 @@ export interface DataThreadStart {
   readonly serverCounters: readonly SharedArrayBuffer[]
   readonly listenerCounters: readonly SharedArrayBuffer[]
   readonly httpCounters: readonly SharedArrayBuffer[]
+  /** The table of `rate_limit`, of all threads together. */
+  readonly rates: SharedArrayBuffer
   /** Allows `fault` messages. */
   readonly faultInjection: boolean
 }

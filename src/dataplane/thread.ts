@@ -7,6 +7,8 @@
 import { LiveConnection, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
 import { SessionBudget } from "../connection/session-budget.ts"
+import { RateTable } from "../http/actions/rate-table.ts"
+import { StickyServers } from "../http/actions/sticky.ts"
 import type { HttpContext } from "../http/context.ts"
 import { httpCounters } from "../http/counters.ts"
 import { UpstreamConnections } from "../http/upstream-connections.ts"
@@ -52,6 +54,7 @@ class DataThread implements Handler {
   readonly #stream: StreamContext
   readonly #http: HttpContext
   readonly #pools = new Map<string, ServerPool>()
+  readonly #stickyServers = new StickyServers()
   readonly #listeners: Listeners
   readonly #faultInjection: boolean
   #accessRecords: AccessRecord[] = []
@@ -91,7 +94,15 @@ class DataThread implements Handler {
       upstreams: new UpstreamConnections(),
       log: logger("http"),
     }
-    this.#listeners = new Listeners({ stream: this.#stream, http: this.#http })
+    this.#listeners = new Listeners({
+      stream: this.#stream,
+      http: this.#http,
+      resources: {
+        stickyServers: this.#stickyServers,
+        rates: new RateTable(start.rates),
+        splitStart: start.owner,
+      },
+    })
     this.#reactor.add(this.#mailbox.doorbell, EPOLLIN, this)
   }
 
@@ -138,12 +149,18 @@ class DataThread implements Handler {
   }
 
   #configure(message: Extract<ToDataThread, { type: "configure" }>): void {
-    for (const pool of message.pools.set) this.#pools.set(pool.name, this.#createPool(pool))
+    for (const pool of message.pools.set) {
+      this.#pools.set(pool.name, this.#createPool(pool))
+      this.#stickyServers.setPool(pool.name, pool.servers)
+    }
     for (const service of message.services.set) this.#listeners.setService(service)
     for (const listener of message.listeners.set) this.#listeners.set(listener)
     for (const id of message.listeners.remove) this.#listeners.remove(id)
     for (const name of message.services.remove) this.#listeners.removeService(name)
-    for (const name of message.pools.remove) this.#pools.delete(name)
+    for (const name of message.pools.remove) {
+      this.#pools.delete(name)
+      this.#stickyServers.removePool(name)
+    }
     const accessLog = (record: AccessRecord) => {
       this.#accessRecords.push(record)
       if (this.#accessRecords.length >= ACCESS_BATCH_MAX) this.#flushAccess()

@@ -23,6 +23,7 @@ const NAMES: Readonly<Record<number, string>> = {
   24: "EMFILE",
   25: "ENOTTY",
   28: "ENOSPC",
+  30: "EROFS",
   32: "EPIPE",
   34: "ERANGE",
   71: "EPROTO",
@@ -55,6 +56,7 @@ export const ENOENT = 2
 export const ESRCH = 3
 export const EINTR = 4
 export const EAGAIN = 11
+export const ENOMEM = 12
 export const EACCES = 13
 export const EBUSY = 16
 export const EEXIST = 17
@@ -62,6 +64,7 @@ export const ENODEV = 19
 export const EINVAL = 22
 export const ENFILE = 23
 export const EMFILE = 24
+export const EROFS = 30
 export const EPIPE = 32
 export const EPROTO = 71
 export const EMSGSIZE = 90

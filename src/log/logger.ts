@@ -85,7 +85,15 @@ function formatFields(fields: LogFields): string {
   for (const [name, value] of Object.entries(fields)) {
     const plain =
       typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value)
-    text += ` ${name}=${/[\s"=]/.test(plain) || plain === "" ? JSON.stringify(plain) : plain}`
+    text += ` ${name}=${/[\s"=\p{Cc}]/u.test(plain) || plain === "" ? quote(plain) : plain}`
   }
   return text
+}
+
+/** JSON leaves DEL and the second set of control characters as they are; a terminal obeys them. */
+function quote(text: string): string {
+  return JSON.stringify(text).replace(
+    /\p{Cc}/gu,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  )
 }

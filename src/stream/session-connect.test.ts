@@ -84,6 +84,14 @@ describe("a refused connect", () => {
     expect(harness.records[0]).toMatchObject({ retries: 0 })
   })
 
+  test("by this host's own routes counts as any other", () => {
+    const nowhere = { address: "255.255.255.255" as Address, port: 80 }
+    harness.pool([nowhere, server.endpoint], { balance: "first" })
+    expectServed()
+    expect(failures()).toEqual([1, 0, 0])
+    expect(harness.logged[0]?.fields).toMatchObject({ server: "a", cause: "ENETUNREACH" })
+  })
+
   test("falls back to a backup server", () => {
     const members = [{}, { backup: true }]
     harness.pool([harness.refusing(), server.endpoint], { members })
@@ -242,6 +250,23 @@ describe("source addresses", () => {
     expectRefused()
     expect(harness.stream("exhausted")).toBe(1)
     expect(harness.board.isEjected(0, harness.reactor.now)).toBe(false)
+  })
+
+  test("that are not there for one server leave the others", () => {
+    const six = harness.server("::1" as Address)
+    const sources = { 4: [], 6: sourcesOf("2001:db8::1") }
+    harness.pool([six.endpoint, server.endpoint], { sources, balance: "first", maxFails: 1 })
+    expectServed()
+    expect(failures()).toEqual([0, 0, 0])
+    expect(harness.board.isEjected(0, harness.reactor.now)).toBe(false)
+    expect(harness.records[0]).toMatchObject({ server: "b", retries: 1, reason: "finished" })
+  })
+
+  test("that are not there are told once a second, not once a connection", () => {
+    harness.pool([server.endpoint], { sources: { ...NO_SOURCES, 4: sourcesOf("192.0.2.1") } })
+    for (let count = 0; count < 5; count++) expectRefused()
+    expect(harness.stream("exhausted")).toBe(5)
+    expect(harness.logged.length).toBeLessThanOrEqual(1)
   })
 
   test("of each family serve the servers of that family", () => {

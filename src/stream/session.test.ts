@@ -314,7 +314,7 @@ test("localAddress() and serverSlot tell what a sweep needs to know", () => {
   connectedPair()
   const [session] = harness.sessions()
   expect<string | undefined>(session?.localAddress()).toBe("127.0.0.1")
-  expect([session?.serverSlot, session?.closesOnDown]).toEqual([0, false])
+  expect([session?.serverSlot, session?.endsWithServer(new Set([0]))]).toEqual([0, false])
 })
 
 describe("a fault of ours", () => {

@@ -212,7 +212,6 @@ export class Session extends LiveConnection {
 
   #connectFailed(errno: number): void {
     const server = this.#target as PoolServer
-    this.#context.serverCounters.add(server.slot, "connectFailures", 1)
     this.#releaseServer("finish")
     if (this.#mayRetryAfter(server, errno)) this.connect()
     else this.#close(this.#failure, "reset")
@@ -235,7 +234,8 @@ export class Session extends LiveConnection {
   }
 
   #blame(server: PoolServer, errno: number): void {
-    const { reactor, board, log } = this.#context
+    const { reactor, board, serverCounters, log } = this.#context
+    serverCounters.add(server.slot, "connectFailures", 1)
     const fields = { pool: this.#settings.pool, server: server.name, cause: errnoName(errno) }
     if (board.recordFailure(server.slot, reactor.now, this.#pool)) {
       const seconds = this.#pool.failTimeoutMs / 1000
@@ -259,7 +259,8 @@ export class Session extends LiveConnection {
       return this.#failed(inbound.source)
     }
     if ((events & EPOLLOUT) !== 0 && outbound.isBlocked) this.#pump(outbound)
-    if (inbound.isReadable && !this.#isClosed) this.#pump(inbound)
+    // What is blocked goes on when its target says so, not because still more has arrived.
+    if (inbound.isReadable && !inbound.isBlocked && !this.#isClosed) this.#pump(inbound)
   }
 
   #pump(flow: Flow): void {

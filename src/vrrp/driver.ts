@@ -108,6 +108,11 @@ export class RouterDriver {
     ].reduce(earlier)
   }
 
+  /** Call first in every pass: after a long sleep nothing may be held or claimed any more. */
+  awake(now: Instant): void {
+    this.#run(now, () => this.#input({ type: "awake" }, now))
+  }
+
   /** Call after what was received has been handed in. */
   timeout(now: Instant): void {
     this.#run(now, () => {
@@ -281,6 +286,8 @@ export class RouterDriver {
         return this.#attempt(() => this.#hold(now))
       case "leave":
         this.#announcer.stop(now)
+        // Nor after a long sleep, when the lease has run out and a peer holds the address by now.
+        this.#addresses.renewNoMore()
         return this.#postLeaving(this.#addresses.held.map(({ address }) => address))
       case "remove":
         return this.#attempt(() => this.#addresses.remove())

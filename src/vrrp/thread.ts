@@ -4,8 +4,10 @@
  * deadline of a virtual router. Nothing else runs here, so that neither a slow request nor a
  * collection of somebody else's garbage delays an advert.
  *
- * The order within a pass matters: what was received is handled before what was due, or a thread
- * that slept would take over from a living router whose adverts wait in its socket.
+ * The order within a pass matters. Routers learn first how late it is, or one that slept would
+ * answer an ARP packet that waited for it by claiming an address that is its peer's by now. And what
+ * was received is handled before what was due, or one that slept would take over from a living
+ * router whose adverts wait in its socket.
  */
 import type { VrrpConfig } from "../config/config.ts"
 import { monotonicNow } from "../linux/clock.ts"
@@ -98,6 +100,7 @@ class VrrpThread implements DriverHost {
     Atomics.add(this.#heartbeat, 0, 1)
     const count = this.#epoll.wait(this.#waitMs())
     this.#now = monotonicNow()
+    for (const router of this.#all()) router.awake(this.#now)
     for (let index = 0; index < count; index++) this.#onReadable.get(this.#epoll.fd(index))?.()
     for (const router of this.#all()) {
       const deadline = router.deadline()

@@ -294,6 +294,13 @@ describe("Active", () => {
     expect(bench.router.deadline()).toBe(instant(3 * DOWN_MS))
   })
 
+  test("being awake is enough to step back, and otherwise does nothing", () => {
+    const bench = active()
+    expect(bench.at(2 * DOWN_MS - 0.1, { type: "awake" })).toEqual([])
+    expect(bench.name).toBe("active")
+    expect(types(bench.at(2 * DOWN_MS, { type: "awake" }))).toEqual(["deactivate", "transition"])
+  })
+
   test("it goes on when it was late by less", () => {
     expect(active().at(2 * DOWN_MS - 0.1)).toEqual([sent(100)])
   })

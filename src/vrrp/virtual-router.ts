@@ -65,6 +65,8 @@ export type Input =
   | { readonly type: "shutdown"; readonly reason: string }
   | ReceivedAdvertisement
   | { readonly type: "timeout" }
+  /** The thread runs: to be said before anything else that it does, lest it act on old beliefs. */
+  | { readonly type: "awake" }
   /** A changed interface, VRID or version is not a reconfiguration but another router. */
   | { readonly type: "reconfigure"; readonly config: VirtualRouterConfig }
   | { readonly type: "tracking"; readonly weightSum: number; readonly fault: string | undefined }
@@ -169,6 +171,8 @@ export class VirtualRouter {
         return this.#advertisement(input, now)
       case "timeout":
         return this.#timeout(now)
+      case "awake":
+        return []
       case "reconfigure":
         return this.#reconfigure(input.config, now)
       case "release":

@@ -242,6 +242,16 @@ describe("causeway status", () => {
     expect(stdout).toEndWith("\u{1b}[?25h\u{1b}[?1049l")
   })
 
+  test("--watch ends with its terminal, and with its reader", async () => {
+    const watching = host.spawn([BINARY, "status", "--watch", "-c", edge.configPath])
+    await watching.waitFor("POOL")
+    watching.signal("SIGHUP")
+    expect(await watching.ended()).toBe(129)
+    const script = `"$0" status --watch -c "$1" | head -1`
+    const read = await host.run(["bash", "-c", script, BINARY, edge.configPath])
+    expect(read).toMatchObject({ exitCode: 0, stderr: "" })
+  })
+
   test("works over TCP, never through a proxy", async () => {
     const env = { HTTP_PROXY: "http://127.0.0.1:9", http_proxy: "http://127.0.0.1:9" }
     const over = await causeway("status --admin 127.0.0.1:9180", { env })

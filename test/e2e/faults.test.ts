@@ -12,7 +12,7 @@ import { epochMs, eventually } from "../lab/wait.ts"
 import { type ClientCrowd, startCrowd } from "./crowd.ts"
 import { report } from "./report.ts"
 import { ServiceManager } from "./service-manager.ts"
-import { createStage, endReasons, fullStatus, nth, type Stage } from "./stage.ts"
+import { createStage, endReasons, fullStatus, nth, type Stage, startOddServer } from "./stage.ts"
 
 let stage: Stage
 let edge: Edge
@@ -22,11 +22,10 @@ beforeAll(async () => {
   const [good, odd] = [nth(stage.servers, 0), nth(stage.servers, 1)]
   await startTcpServer(good, { port: 4000 })
   await startTcpServer(odd, { port: 4000 })
-  for (const [manners, port] of Object.entries(ODD_PORTS)) {
-    const program = `${import.meta.dir}/programs/odd-server.ts`
-    const argv = [process.execPath, program, manners, "0.0.0.0", String(port)]
-    await odd.spawn(argv, { name: manners }).waitFor("listening")
-  }
+  await startOddServer(odd, "flood", 4001)
+  await startOddServer(odd, "stall", 4002)
+  await startOddServer(odd, "silent", 4003)
+  await startOddServer(odd, "reset", 4004)
   edge = await startEdge(stage.edge, CONFIG)
 }, 60_000)
 
@@ -311,8 +310,6 @@ function workerThread(pid: number): number {
     readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8") === "Worker\n"
   return Number(nth(threads.filter(isWorker), 0))
 }
-
-const ODD_PORTS = { flood: 4001, stall: 4002, silent: 4003, reset: 4004 }
 
 function stream(name: string, port: number, server: string, settings = ""): string {
   return `

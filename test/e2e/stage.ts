@@ -10,6 +10,7 @@ import type { Edge } from "../lab/edge.ts"
 import type { Host } from "../lab/host.ts"
 import { createLab, type Lab } from "../lab/lab.ts"
 import type { Lan } from "../lab/lan.ts"
+import type { ManagedProcess } from "../lab/process.ts"
 
 export interface Stage {
   readonly lab: Lab
@@ -32,6 +33,19 @@ export async function createStage(name: string, serverCount: number): Promise<St
   const servers: Host[] = []
   for (let at = 1; at <= serverCount; at += 1) servers.push(await join(`s${at}`, 10 + at))
   return { lab, lan, edge, client, servers }
+}
+
+/** Starts `programs/odd-server.ts` on all addresses of a host. */
+export async function startOddServer(
+  host: Host,
+  manners: "watch" | "flood" | "stall" | "silent" | "reset",
+  port: number,
+): Promise<ManagedProcess> {
+  const program = `${import.meta.dir}/programs/odd-server.ts`
+  const argv = [process.execPath, program, manners, "0.0.0.0", String(port)]
+  const child = host.spawn(argv, { name: manners })
+  await child.waitFor("listening")
+  return child
 }
 
 /** The n-th of a list that a test has filled itself. */

@@ -219,6 +219,9 @@ describe("takeover", () => {
   test("of a hung process: its address leaves with the lease; it steps back when it wakes", async () => {
     const [first, second] = await pair()
     const capture = await lan.capture({ filter: "ip proto 112 and src host 192.0.2.1" })
+    const claims = await lan.capture({
+      filter: `arp src ${VIP} and ether src ${await a.mac("eth0")}`,
+    })
     const gone = await a.watchAddresses()
     const hungAt = epochMs()
     first.process.signal("SIGSTOP")
@@ -238,6 +241,11 @@ describe("takeover", () => {
     const firstAfter = sent.map(([at]) => Number(at) * 1000).find((at) => at > wokenAt)
     // 3 * 100 + (256 - 150) * 100 / 256 = 341 ms as Backup before it preempts.
     expect((firstAfter ?? 0) - wokenAt).toBeGreaterThan(330)
+    // Nor has it put the address back, or claimed it, before it was Active again.
+    const back = gone.events(VIP).find(({ type, atMs }) => type === "added" && atMs > wokenAt)
+    expect((back?.atMs ?? 0) - wokenAt).toBeGreaterThan(330)
+    const claimed = (await claims.fields(["frame.time_epoch"])).map(([at]) => Number(at) * 1000)
+    expect((claimed.find((at) => at > wokenAt) ?? 0) - wokenAt).toBeGreaterThan(330)
     await second.reaches("backup")
   }, 20_000)
 

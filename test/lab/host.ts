@@ -11,7 +11,6 @@ import {
   ManagedProcess,
   runCommand,
 } from "./process.ts"
-import { epochMs } from "./wait.ts"
 
 export interface SpawnOptions {
   /** Name in error messages and of the log file; default: the program's. */
@@ -123,14 +122,12 @@ export class Host {
     const watch = new AddressWatch(
       this.spawn(["ip", "-tshort", "-oneline", "monitor", "address"], { name: "ip-monitor" }),
     )
-    // `ip monitor` says nothing when it is ready: a change of our own shows that it is.
-    await this.ip(`address add ${WATCH_MARKER} dev lo`)
-    await this.ip(`address del ${WATCH_MARKER} dev lo`)
+    // `ip monitor` says nothing when it is ready: changes of our own show that it is.
     for (let attempt = 0; watch.all().length === 0; attempt += 1) {
       if (attempt === 100) throw new Error(`${this.name}: ip monitor does not report`)
-      await Bun.sleep(10)
       await this.ip(`address add ${WATCH_MARKER} dev lo`)
       await this.ip(`address del ${WATCH_MARKER} dev lo`)
+      await Bun.sleep(10)
     }
     return watch
   }
@@ -148,7 +145,6 @@ export class Host {
 
 export class AddressWatch {
   readonly #monitor: ManagedProcess
-  readonly startedAtMs = epochMs()
 
   constructor(monitor: ManagedProcess) {
     this.#monitor = monitor

@@ -3,6 +3,12 @@
  * programs run. Plain `ip` and `nft` commands, so that whoever debugs a test can type them too:
  * `ip netns exec cwlab-…-edge-a ip address`.
  *
+ *     await using lab = await createLab("example")
+ *     const lan = await lab.lan("lan")
+ *     const edge = await lab.host("edge")
+ *     await lan.join(edge, { addresses: ["10.0.0.1/24"] })
+ *     await edge.exec(["ip", "address"])
+ *
  * A lab never shares a name with another: its id holds the owner's pid, the owner's start time (a
  * pid alone may have been reused) and a random part. That is also how leftovers of a killed run are
  * told from a lab in use (`sweepStaleLabs`). Needs root, or the root of a user namespace whose /run

@@ -15,6 +15,7 @@ export async function startProbe(
   const colon = target.lastIndexOf(":")
   const settings: ProberOptions = {
     intervalMs: 10,
+    gapMsMin: 10 * (options.intervalMs ?? 10),
     timeoutMs: 250,
     send: "",
     until: "answered",

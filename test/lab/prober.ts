@@ -15,6 +15,8 @@ export interface ProberOptions {
   readonly host: string
   readonly port: number
   readonly intervalMs: number
+  /** Times without a success from here on are gaps. */
+  readonly gapMsMin: number
   readonly timeoutMs: number
   /** Sent once connected. */
   readonly send: string
@@ -48,7 +50,7 @@ export interface ProberReport {
   readonly failed: Readonly<Record<FailureReason, number>>
   readonly failures: readonly Failure[]
   readonly servers: Readonly<Record<string, number>>
-  /** Times without a success longer than ten intervals, longest first. */
+  /** Times without a success of at least `gapMsMin`, longest first. */
   readonly gaps: readonly Gap[]
   readonly longestGapMs: number
   readonly latencyMsMedian: number
@@ -156,7 +158,7 @@ function attempt(options: ProberOptions, ledger: Ledger): void {
 }
 
 function main(options: ProberOptions): void {
-  const ledger = new Ledger(10 * options.intervalMs)
+  const ledger = new Ledger(options.gapMsMin)
   const startedAtMs = performance.now()
   let started = 0
   // Late timers are made up for: the number of attempts depends on the time alone.

@@ -79,6 +79,11 @@ export class AddressHolder {
     else this.#place(link, now)
   }
 
+  /** What is held stays for the rest of its lease at most. */
+  renewNoMore(): void {
+    this.#refreshAt = undefined
+  }
+
   /** The sessions through departing addresses are reset. Throws `SystemError`. */
   left(): void {
     const prefixes = this.#departing?.prefixes ?? []
