@@ -88,6 +88,7 @@ function toInput(
     const value = values[name]
     return typeof value === "string" ? value : undefined
   }
+  const textsOf = (name: OptionName) => (values[name] ?? []) as readonly string[]
   const isGiven = (name: OptionName) => values[name] === true
   return {
     configPath: textOf("config") ?? DEFAULT_CONFIG_PATH,
@@ -98,7 +99,7 @@ function toInput(
     dryRun: isGiven("dry-run"),
     root: textOf("root") ?? "/",
     method: textOf("method") ?? "GET",
-    headers: (values["header"] ?? []) as readonly string[],
+    headers: textsOf("header"),
     tls: isGiven("tls"),
     words,
   }

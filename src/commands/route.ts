@@ -65,13 +65,8 @@ function configOf({ listener, route }: Answer): RouteConfig | undefined {
 }
 
 function reasonOf({ host, path, match }: RouteConfig): string {
-  const byHost =
-    host === ""
-      ? "it is for any host"
-      : host.startsWith("*.")
-        ? `of host ${host}`
-        : `of host ${host}`
-  return `${byHost}, and of ${match} ${path}`
+  const byHost = host === "" ? "it is for any host" : `the host is ${host}`
+  return `${byHost} and the path ${MATCHES[match]} ${path}`
 }
 
 function outcomeOf({ path, decision }: Answer): string {

@@ -135,6 +135,11 @@ export function formatAction({ action, rewrite }: RouteConfig): string {
   }
 }
 
+/** What is done with the requests of a route beside its action. */
+export function describeRoute(route: RouteConfig): string[] {
+  return policiesOf(route)
+}
+
 function formatPolicies(route: RouteConfig): string {
   const policies = policiesOf(route)
   return policies.length === 0 ? "" : ` (${policies.join("; ")})`

@@ -1,19 +1,45 @@
 /** A `[[http.route]]` made ready: everything that does not depend on the request is worked out. */
 import type { HttpConfig, RouteConfig } from "../config/http-config.ts"
-import type { Action, Gate } from "./actions/action.ts"
+import { AccessGate } from "./actions/access.ts"
+import type { Action, Gate, GatedRoute, Resume } from "./actions/action.ts"
+import { BasicAuthGate } from "./actions/basic-auth.ts"
+import { CORS_FIELDS, CorsGate } from "./actions/cors.ts"
 import { ForwardAction } from "./actions/forward.ts"
+import { ForwardAuthGate } from "./actions/forward-auth.ts"
+import { RateLimitGate } from "./actions/rate-limit.ts"
+import { RateTable } from "./actions/rate-table.ts"
 import { RedirectAction } from "./actions/redirect.ts"
 import { RespondAction } from "./actions/respond.ts"
+import { SplitAction } from "./actions/split.ts"
+import { StickyServers, StickySession } from "./actions/sticky.ts"
 import { Conditions } from "./conditions.ts"
-import { FIELD_NAMES } from "./field-names.ts"
-import { FORWARDING_FIELDS } from "./forwarding.ts"
+import { FORWARDED_NAMES } from "./forwarded-names.ts"
 import { filterOf, linesOf } from "./header-changes.ts"
 import type { FieldFilter } from "./hop-by-hop.ts"
 import type { IndexedPath } from "./path-index.ts"
-import type { Decision, Route } from "./route.ts"
+import type { Decision, HeldRequest } from "./route.ts"
 import type { RouteRequest } from "./route-request.ts"
 
-export class CompiledRoute implements Route, IndexedPath {
+/** What the route tables of a thread share. */
+export interface RouteResources {
+  readonly stickyServers: StickyServers
+  readonly rates: RateTable
+  /** Any number, another one for each thread. */
+  readonly splitStart: number
+}
+
+/** Shared with nobody: limits then count for one table alone, and no server is known by a cookie. */
+export function ownResources(): RouteResources {
+  const rates = new RateTable(RateTable.allocate(0))
+  return { stickyServers: new StickyServers(), rates, splitStart: 0 }
+}
+
+export interface RouteContext extends RouteResources {
+  readonly http: HttpConfig
+  readonly row: number
+}
+
+export class CompiledRoute implements GatedRoute, IndexedPath {
   readonly name: string
   readonly row: number
   readonly host: string | undefined
@@ -33,51 +59,86 @@ export class CompiledRoute implements Route, IndexedPath {
   readonly #gates: readonly Gate[]
   readonly #action: Action
 
-  constructor(config: RouteConfig, context: { readonly http: HttpConfig; readonly row: number }) {
-    const requestHeaders = withoutHost(config.requestHeaders)
+  constructor(config: RouteConfig, context: RouteContext) {
+    const { requestHeaders, responseHeaders, forwardAuth, cors, sticky, retry } = config
+    const changes = withoutHost(requestHeaders)
+    const session = sticky && new StickySession(sticky, context.stickyServers)
+    const replaced = ["host", ...FORWARDED_NAMES, ...(forwardAuth?.copyHeaders ?? [])]
     this.name = config.name
     this.row = context.row
     this.host = hostOf(config)
     this.path = config.path
     this.match = config.match
     this.conditions = new Conditions(config)
-    this.requestFilter = filterOf(requestHeaders, ["host", ...FORWARDED_NAMES])
-    this.requestFields = linesOf(requestHeaders)
-    this.responseFilter = filterOf(config.responseHeaders, [])
-    this.responseFields = linesOf(config.responseHeaders)
+    this.requestFilter = filterOf(changes, replaced)
+    this.requestFields = linesOf(changes)
+    this.responseFilter = filterOf(responseHeaders, cors === undefined ? [] : CORS_FIELDS)
+    this.responseFields = linesOf(responseHeaders)
     this.firstByteMs = config.timeoutMs ?? context.http.timeouts.firstByteMs
     this.maxBodyBytes = config.maxBodyBytes
-    this.retryStatuses = config.retry.statuses
-    this.retryAttempts = config.retry.attempts
+    this.retryStatuses = retry.statuses
+    this.retryAttempts = retry.attempts
     this.mirror = config.mirror
-    this.stickyFields = undefined
-    this.#gates = []
-    this.#action = actionOf(config)
+    this.stickyFields = session && ((slot) => session.fieldsFor(slot))
+    this.#gates = gatesOf(config, context)
+    this.#action = actionOf(config, session, context)
   }
 
   decide(request: RouteRequest): Decision {
     return this.#gates.length === 0 ? this.#action.decide(request, this) : this.#pass(request, 0)
   }
 
+  /** As if all gates had been passed. */
+  act(request: RouteRequest): Decision {
+    return this.#action.decide(request, this)
+  }
+
+  after(gate: Gate, request: RouteRequest): Resume {
+    const next = this.#gates.indexOf(gate) + 1
+    const { requestFields: before, responseFields } = request
+    return (held: HeldRequest, added = "") => {
+      request.resume(held, { requestFields: before + added, responseFields })
+      return this.#pass(request, next)
+    }
+  }
+
   /** From gate `first` on. */
   #pass(request: RouteRequest, first: number): Decision {
     for (let index = first; index < this.#gates.length; index++) {
-      const gate = this.#gates[index] as Gate
-      const resume = (later: RouteRequest) => this.#pass(later, index + 1)
-      const decision = gate.check(request, this, resume)
+      const decision = (this.#gates[index] as Gate).check(request, this)
       if (decision !== undefined) return decision
     }
     return this.#action.decide(request, this)
   }
 }
 
-function actionOf(config: RouteConfig): Action {
+/**
+ * In the order in which they are passed. A preflight carries no credentials, so CORS comes before
+ * who may pass; what costs more than a look at a table comes after the limit.
+ */
+function gatesOf(config: RouteConfig, { http, rates }: RouteContext): Gate[] {
+  const { allow, deny, cors, rateLimit, basicAuth, forwardAuth } = config
+  const scope = `${http.name} ${config.name}`
+  return [
+    ...(allow.length + deny.length === 0 ? [] : [new AccessGate({ allow, deny })]),
+    ...(cors === undefined ? [] : [new CorsGate(cors, config.responseHeaders)]),
+    ...(rateLimit === undefined ? [] : [new RateLimitGate(rateLimit, { table: rates, scope })]),
+    ...(basicAuth === undefined ? [] : [new BasicAuthGate(basicAuth)]),
+    ...(forwardAuth === undefined ? [] : [new ForwardAuthGate(forwardAuth)]),
+  ]
+}
+
+function actionOf(
+  config: RouteConfig,
+  sticky: StickySession | undefined,
+  { splitStart }: RouteContext,
+): Action {
   const { action } = config
   switch (action.type) {
     case "pool":
-      return new ForwardAction(config, action.pool)
+      return new ForwardAction(config, { pool: action.pool, sticky })
     case "split":
-      return new ForwardAction(config, action.targets[0]?.pool ?? "")
+      return new SplitAction(config, action.targets, { sticky, start: splitStart })
     case "redirect":
       return new RedirectAction(config, action.redirect)
     case "respond":
@@ -97,5 +158,3 @@ function withoutHost(changes: RouteConfig["requestHeaders"]) {
 function isHost({ name }: { readonly name: string }): boolean {
   return name.toLowerCase() === "host"
 }
-
-const FORWARDED_NAMES = FORWARDING_FIELDS.map((number) => FIELD_NAMES[number - 1] as string)

@@ -9,13 +9,15 @@ export function plainResponse(status: number, detail = ""): RespondDecision {
   return { type: "respond", route: undefined, status, fields: "", body: bodyOf(status, detail) }
 }
 
-/** The same for a route: its response headers go with it. */
+/** The same for a route: the response headers of the route and its gates go with it. */
 export function routeResponse(
   route: Route,
   response: { readonly status: number; readonly fields?: string; readonly body?: string },
+  { responseFields }: { readonly responseFields: string },
 ): RespondDecision {
-  const { status, fields = "", body = bodyOf(status, "") } = response
-  return { type: "respond", route, status, fields: fields + route.responseFields, body }
+  const { status, body = bodyOf(status, "") } = response
+  const fields = (response.fields ?? "") + responseFields + route.responseFields
+  return { type: "respond", route, status, fields, body }
 }
 
 /** Own fields, but for those that the route sets or removes. */

@@ -7,21 +7,34 @@ import { Field } from "./field.ts"
 import { FIELD } from "./field-names.ts"
 import { RequestHead } from "./head.ts"
 import type { RequestPath } from "./request-path.ts"
-import type { RequestOrigin } from "./route.ts"
+import type { HeldRequest, RequestOrigin } from "./route.ts"
 
-export class RouteRequest {
+/** Complete field lines that gates add towards the server and towards the client. */
+export interface AddedFields {
+  readonly requestFields: string
+  readonly responseFields: string
+}
+
+export class RouteRequest implements AddedFields {
   readonly path: RequestPath
   head: RequestHead = NO_HEAD
   origin: RequestOrigin = NO_ORIGIN
   now: Instant = 0 as Instant
   /** The method a CORS preflight asks about; undefined: this is none. */
   preflightMethod: string | undefined = undefined
-  /** Complete field lines that its gates add towards the server and towards the client. */
   requestFields = ""
   responseFields = ""
 
   constructor(path: RequestPath) {
     this.path = path
+  }
+
+  /** The same request again, after its head has moved. */
+  resume({ head, origin, now }: HeldRequest, fields: AddedFields): void {
+    this.path.read(head)
+    this.begin(head, origin, now)
+    this.requestFields = fields.requestFields
+    this.responseFields = fields.responseFields
   }
 
   begin(head: RequestHead, origin: RequestOrigin, now: Instant): void {

@@ -9,7 +9,7 @@
 import type { HttpConfig } from "../config/http-config.ts"
 import type { Instant } from "../net/time.ts"
 import { redirectToTls, tlsRedirectPort } from "./actions/redirect.ts"
-import { CompiledRoute } from "./compiled-route.ts"
+import { CompiledRoute, ownResources, type RouteResources } from "./compiled-route.ts"
 import type { RequestHead } from "./head.ts"
 import { PathIndex, segmentsOf } from "./path-index.ts"
 import { RequestPath } from "./request-path.ts"
@@ -24,7 +24,17 @@ export interface RouteTableSpec {
   readonly rows: readonly number[]
 }
 
+export interface Explanation {
+  /** As it is compared with routes. */
+  readonly path: string
+  /** Routes for this host and path whose conditions do not hold, in the order they were tried. */
+  readonly passedOver: readonly { readonly route: string; readonly because: string }[]
+  readonly route: string | undefined
+  readonly decision: Decision
+}
+
 type HostIndex = PathIndex<CompiledRoute>
+type Accepts = (route: CompiledRoute, request: RouteRequest) => boolean
 
 export class RouteTable implements Routes {
   readonly #exact: ReadonlyMap<string, HostIndex>
@@ -34,10 +44,10 @@ export class RouteTable implements Routes {
   readonly #tlsPort: number | undefined
   readonly #request: RouteRequest
 
-  constructor({ http, rows }: RouteTableSpec) {
+  constructor({ http, rows }: RouteTableSpec, resources: RouteResources = ownResources()) {
     const compiled = http.routes.map((config, index) => ({
       host: config.host,
-      route: new CompiledRoute(config, { http, row: rows[index] ?? 0 }),
+      route: new CompiledRoute(config, { ...resources, http, row: rows[index] ?? 0 }),
     }))
     const indexes = new Map(
       [...Map.groupBy(compiled, ({ host }) => host)].map(([host, routes]) => {
@@ -58,10 +68,32 @@ export class RouteTable implements Routes {
     if (request.path.read(head) !== undefined) return BAD_PATH
     request.begin(head, origin, now)
     if (this.#tlsPort !== undefined && !origin.isTls) return redirectToTls(request, this.#tlsPort)
-    return this.#find(head.host, request)?.decide(request) ?? NOT_FOUND
+    return this.#find(request, accepts)?.decide(request) ?? NOT_FOUND
   }
 
-  #find(host: string, request: RouteRequest): CompiledRoute | undefined {
+  /** Which route would answer, which are passed over, and what the route does, without its gates. */
+  explain(head: RequestHead, origin: RequestOrigin): Explanation {
+    const request = this.#request
+    const problem = request.path.read(head)
+    const passedOver: { readonly route: string; readonly because: string }[] = []
+    if (problem !== undefined) return { path: "", passedOver, route: undefined, decision: BAD_PATH }
+    request.begin(head, origin, 0 as Instant)
+    const path = request.path.text
+    if (this.#tlsPort !== undefined && !origin.isTls) {
+      const decision = redirectToTls(request, this.#tlsPort)
+      return { path, passedOver, route: undefined, decision }
+    }
+    const route = this.#find(request, ({ name, conditions }) => {
+      const because = conditions.failure(request)
+      if (because !== undefined) passedOver.push({ route: name, because })
+      return because === undefined
+    })
+    const decision = route?.act(request) ?? NOT_FOUND
+    return { path, passedOver, route: route?.name, decision }
+  }
+
+  #find(request: RouteRequest, accepts: Accepts): CompiledRoute | undefined {
+    const { host } = request.head
     // "k8s.com." is the same name, said to be complete (RFC 1034 §3.1).
     const name = host.charCodeAt(host.length - 1) === DOT ? host.slice(0, -1) : host
     const found = this.#exact.get(name)?.find(request.path, request, accepts)

@@ -6,7 +6,6 @@ import type { Address } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
 import type { RequestHead } from "./head.ts"
 import type { FieldFilter } from "./hop-by-hop.ts"
-import type { Question } from "./question.ts"
 
 /** What is known of a request beside its head. */
 export interface RequestOrigin {
@@ -73,4 +72,45 @@ export interface Route {
    * not the server of `ForwardDecision.stickySlot`.
    */
   readonly stickyFields: ((slot: number) => string) | undefined
+}
+
+/**
+ * What a request must wait for before it is decided: somebody else's answer. The asker keeps the
+ * head, asks, and calls `settle` with the answer, which decides the rest (or asks again).
+ */
+export type Question = PasswordQuestion | PermissionQuestion
+
+/** The request again: the same head, parsed where it stands now. */
+export interface HeldRequest {
+  readonly head: RequestHead
+  readonly origin: RequestOrigin
+  readonly now: Instant
+}
+
+/** Is this the password? Slow by design (bcrypt, argon2), so not for a data thread. */
+export interface PasswordQuestion {
+  readonly type: "password"
+  readonly password: string
+  readonly hash: string
+  settle(isRight: boolean, request: HeldRequest): Decision
+}
+
+/** May this request pass? For a server of `pool`, which gets a GET with the request's fields. */
+export interface PermissionQuestion {
+  readonly type: "permission"
+  readonly pool: string
+  readonly target: string
+  /** Fields of the request that do not go with the question; its body does not either. */
+  readonly filter: FieldFilter
+  /** Complete field lines that tell of the request, beside the forwarding fields. */
+  readonly fields: string
+  /** On 2xx it goes on; otherwise the server's answer is the client's. */
+  settle(answer: PermissionAnswer, request: HeldRequest): Decision
+}
+
+export interface PermissionAnswer {
+  /** 0: there was none. */
+  readonly status: number
+  /** Value of the first such field of the answer; the name is in lower case. */
+  field(name: string): string | undefined
 }

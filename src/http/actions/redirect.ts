@@ -19,10 +19,8 @@ export class RedirectAction implements Action {
 
   decide(request: RouteRequest, route: Route): RespondDecision {
     const value = originOf(request, this.#redirect) + this.#targetOf(request)
-    return routeResponse(route, {
-      status: this.#redirect.status,
-      fields: ownFields([{ name: "Location", value }], this.#responseHeaders),
-    })
+    const fields = ownFields([{ name: "Location", value }], this.#responseHeaders)
+    return routeResponse(route, { status: this.#redirect.status, fields }, request)
   }
 
   #targetOf(request: RouteRequest): string {

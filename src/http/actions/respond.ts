@@ -6,22 +6,16 @@ import type { RouteRequest } from "../route-request.ts"
 import type { Action } from "./action.ts"
 
 export class RespondAction implements Action {
-  readonly #status: number
-  readonly #body: string
-  readonly #fields: string
+  readonly #response: { readonly status: number; readonly fields: string; readonly body: string }
 
   constructor(config: RouteConfig, respond: Extract<RouteAction, { readonly type: "respond" }>) {
-    this.#status = respond.status
-    this.#body = respond.body
-    const type = [{ name: "Content-Type", value: respond.contentType }]
-    this.#fields = respond.body === "" ? "" : ownFields(type, config.responseHeaders)
+    const { status, body, contentType } = respond
+    const type = [{ name: "Content-Type", value: contentType }]
+    const fields = body === "" ? "" : ownFields(type, config.responseHeaders)
+    this.#response = { status, fields, body }
   }
 
   decide(request: RouteRequest, route: Route): RespondDecision {
-    return routeResponse(route, {
-      status: this.#status,
-      fields: this.#fields + request.responseFields,
-      body: this.#body,
-    })
+    return routeResponse(route, this.#response, request)
   }
 }

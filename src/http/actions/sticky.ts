@@ -1,0 +1,82 @@
+/**
+ * Sticky sessions: a cookie names the server that a client began with. Its value is a hash of pool
+ * and endpoint, so it says nothing of the network behind, means the same on both edges of a pair,
+ * and outlives reloads and restarts. A name that no server answers to (any more) is ignored.
+ */
+import type { StickyConfig } from "../../config/http-config.ts"
+import { type Endpoint, formatEndpoint } from "../../net/address.ts"
+import { cookieIn } from "../cookies.ts"
+import type { RouteRequest } from "../route-request.ts"
+
+/** The servers of a thread by the names that cookies give them; follows the pools. */
+export class StickyServers {
+  readonly #pools = new Map<string, ReadonlyMap<string, number>>()
+  readonly #names = new Map<number, string>()
+
+  setPool(name: string, servers: readonly StickyServer[]): void {
+    this.removePool(name)
+    const slots = servers.map(({ endpoint, slot }) => [cookieName(name, endpoint), slot] as const)
+    this.#pools.set(name, new Map(slots))
+    for (const [cookie, slot] of slots) this.#names.set(slot, cookie)
+  }
+
+  removePool(name: string): void {
+    for (const slot of this.#pools.get(name)?.values() ?? []) this.#names.delete(slot)
+    this.#pools.delete(name)
+  }
+
+  /** Slot of the server in `pool` that a cookie value names, -1: none. */
+  slotOf(pool: string, value: string): number {
+    return this.#pools.get(pool)?.get(value) ?? -1
+  }
+
+  /** Cookie value for a server; undefined: it is in no pool. */
+  nameOf(slot: number): string | undefined {
+    return this.#names.get(slot)
+  }
+}
+
+export interface StickyServer {
+  readonly endpoint: Endpoint
+  /** Its row in the server board. */
+  readonly slot: number
+}
+
+/** `sticky` of one route. */
+export class StickySession {
+  readonly #servers: StickyServers
+  readonly #cookie: string
+  readonly #attributes: string
+
+  constructor(config: StickyConfig, servers: StickyServers) {
+    this.#servers = servers
+    this.#cookie = config.cookie
+    this.#attributes = [
+      `; Path=${config.path}`,
+      ...(config.httpOnly ? ["; HttpOnly"] : []),
+      ...(config.secure ? ["; Secure"] : []),
+      `; SameSite=${config.sameSite.charAt(0).toUpperCase()}${config.sameSite.slice(1)}`,
+    ].join("")
+  }
+
+  /** Slot of the server in `pool` that the request's cookie names, -1: none. */
+  slotIn({ head }: RouteRequest, pool: string): number {
+    const value = cookieIn(head, this.#cookie)
+    return value === undefined ? -1 : this.#servers.slotOf(pool, value)
+  }
+
+  /** Complete Set-Cookie line that names a server. */
+  fieldsFor(slot: number): string {
+    const name = this.#servers.nameOf(slot)
+    if (name === undefined) return ""
+    return `Set-Cookie: ${this.#cookie}=${name}${this.#attributes}\r\n`
+  }
+}
+
+function cookieName(pool: string, endpoint: Endpoint): string {
+  const hash = new Bun.CryptoHasher("sha256").update(`${pool} ${formatEndpoint(endpoint)}`)
+  return hash.digest("hex").slice(0, COOKIE_DIGITS)
+}
+
+/** 64 bits: no two servers of a pool share a name. */
+const COOKIE_DIGITS = 16
