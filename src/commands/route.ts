@@ -6,7 +6,7 @@
 import { formatDiagnostics } from "../config/diagnostic.ts"
 import type { HttpConfig, RouteConfig } from "../config/http-config.ts"
 import { loadConfig } from "../config/load.ts"
-import { describeRoute } from "../config/plan-http.ts"
+import { policiesOf } from "../config/plan-http.ts"
 import { RequestHead } from "../http/head.ts"
 import { type Explanation, RouteTable } from "../http/route-table.ts"
 import type { Address } from "../net/address.ts"
@@ -56,7 +56,7 @@ function formatAnswer(answer: Answer): string[] {
     ...(config === undefined ? [] : [`    because ${reasonOf(config)}`]),
     ...passedOver.map((each) => `    passed over ${each.route}: ${each.because}`),
     `    ${outcomeOf(answer)}`,
-    ...(config === undefined ? [] : describeRoute(config).map((policy) => `    ${policy}`)),
+    ...(config === undefined ? [] : policiesOf(config).map((policy) => `    ${policy}`)),
   ]
 }
 

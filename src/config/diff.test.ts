@@ -54,6 +54,22 @@ test("diffConfig() sees a change deep inside, and one from absent to present", (
   expect(diffConfig(checked, slower).pools.changed.map(({ keys }) => keys)).toEqual([["check"]])
 })
 
+test("diffConfig() sees a route that changed, and a users file", () => {
+  const http = (route: string, users = "") => {
+    const text = `[[http]]\nname="h"\nbind=[":80"]\n[[http.route]]\nrespond=404\n${route}`
+    const result = loadText(text, { "/users": `a:$2b$05$${"x".repeat(52)}${users}` })
+    if (!result.ok) throw new Error(JSON.stringify(result.diagnostics))
+    return result.config
+  }
+  const auth = 'basic_auth = { users_file = "/users" }\n'
+  const diff = diffConfig(http('path = "/a"'), http('path = "/b"'))
+  expect(formatDiff(diff)).toEqual(['http "h": changed routes'])
+  expect(isEmptyDiff(diffConfig(http(auth, "a"), http(auth, "a")))).toBe(true)
+  expect(formatDiff(diffConfig(http(auth, "a"), http(auth, "b")))).toEqual([
+    'http "h": changed routes',
+  ])
+})
+
 test("formatDiff() names tables and keys as they are in TOML", () => {
   const old = config(`[log]\nlevel="warn"\n${vrrp}${check}${pool("a")}`)
   const next = config(

@@ -8,6 +8,14 @@ import { diskFiles } from "./files.ts"
 import { KNOWN_KEYS } from "./known-keys.ts"
 import { loadConfig } from "./load.ts"
 import { adminSchema, logSchema, nodeSchema, poolSchema, streamSchema } from "./schema.ts"
+import { httpSchema, tlsSchema } from "./schema-http.ts"
+import {
+  basicAuthSchema,
+  corsSchema,
+  forwardAuthSchema,
+  retrySchema,
+  stickySchema,
+} from "./schema-route-policy.ts"
 import { announceSchema, vrrpSchema } from "./schema-vrrp.ts"
 import { parseToml, type TomlNode, type TomlTable } from "./toml.ts"
 
@@ -16,10 +24,18 @@ const EXAMPLES = readdirSync(join(FOLDER, "examples")).sort()
 
 /** As on any host: the one program the reference names is there. */
 function load(name: string) {
-  const files = { ...diskFiles, mode: () => ({ ok: true, value: 0o755 }) as const }
+  const files = { ...diskFiles, mode: () => ({ ok: true, value: 0o750 }) as const, read }
   const result = loadConfig(join(FOLDER, name), { files, hostName: "edge-a" })
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics, null, 2))
   return result
+}
+
+/** The files that ship, and in place of those they name something that fits. */
+function read(path: string) {
+  if (path.endsWith(".toml")) return diskFiles.read(path)
+  const pem = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"
+  const text = path.endsWith("users") ? `somebody:$2y$05$${"x".repeat(53)}\n` : pem
+  return { ok: true, value: { text, mode: 0o640 } } as const
 }
 
 test.each([...EXAMPLES.map((name) => `examples/${name}`), "reference.toml"])(
@@ -102,9 +118,22 @@ test("mysql-replicas.toml has the timings of the nginx it replaces", () => {
   expect(streams[0]).toMatchObject({ idleTimeoutMs: 600_000, pool: "mysql-replicas" })
 })
 
+test("http-routes.toml sends two paths of one host to two pools, without their prefix", () => {
+  const { http } = load("examples/http-routes.toml").config
+  expect(http[0]?.routes.slice(0, 2)).toMatchObject([
+    { host: "k8s.com", path: "/api/v1", action: { pool: "apiv1" }, rewrite: "/" },
+    { host: "k8s.com", path: "/api/v2", action: { pool: "apiv2" }, rewrite: "/" },
+  ])
+  expect(http[0]).toMatchObject({ tls: { redirect: true }, bind: [{ tls: false }, { tls: true }] })
+})
+
 describe("reference.toml", () => {
   const text = readFileSync(join(FOLDER, "reference.toml"), "utf8")
   const { config } = load("reference.toml")
+  const { limits, timeouts, routes, ...listener } = first(config.http)
+  const httpKeys = { ...listener, ...limits, ...timeouts }
+  const { tls: _tls, ...httpFields } = httpSchema.fields
+  const httpTable = { ...httpSchema, fields: httpFields } as TableSchema<typeof httpKeys>
 
   test.each([...KNOWN_KEYS])("has every key of %s", (_title, keys) => {
     const written = new Set([...keysIn(tree(text)), ...COMMENTED_KEYS])
@@ -118,6 +147,13 @@ describe("reference.toml", () => {
     ["the first [[vrrp]]", differences(vrrpSchema, first(config.vrrp))],
     ["announce", differences(announceSchema, first(config.vrrp).announce)],
     ["the first [[stream]]", differences(streamSchema, first(config.streams))],
+    ["the first [[http]], but for TLS", differences(httpTable, httpKeys)],
+    ["retry", differences(retrySchema, first(routes).retry)],
+    ["tls", differences(tlsSchema, present(listener.tls))],
+    ["sticky", differences(stickySchema, present(first(routes).sticky))],
+    ["cors", differences(corsSchema, present(first(routes).cors))],
+    ["basic_auth", differences(basicAuthSchema, present(first(routes).basicAuth))],
+    ["forward_auth", differences(forwardAuthSchema, present(first(routes).forwardAuth))],
   ])("shows the defaults of %s", (_title, different) => {
     expect(different).toEqual([])
   })
@@ -133,6 +169,15 @@ describe("reference.toml", () => {
     expect(first(config.pools).check).toEqual(first(parsed(mysql).pools).check)
   })
 
+  test("shows the defaults of routes", () => {
+    const http = '[[http]]\nname="h"\nbind=[":80"]\n[[http.route]]\npool="p"\n'
+    const bare = first(first(parsed(`[[pool]]\nname="p"\n${http}`).http).routes)
+    const { name, host, path, rewrite, timeoutMs, retry, ...shown } = first(routes)
+    const { rateLimit, basicAuth, forwardAuth, cors, sticky, action, ...defaults } = shown
+    expect(bare).toMatchObject(defaults)
+    expect(rateLimit).toEqual({ requests: 100, perMs: 1000, burst: 100, header: "" })
+  })
+
   test("names what this version does not have", () => {
     const missing = LATER.filter((name) => !new RegExp(`^# .*${name}`, "m").test(text))
     expect(missing).toEqual([])
@@ -143,7 +188,6 @@ describe("reference.toml", () => {
 const COMMENTED_KEYS = ["password_file", "port", "unicast_peers", "virtual_mac"]
 
 const LATER = [
-  "\\[\\[http\\]\\]",
   "\\[kubernetes\\]",
   "\\[\\[address_pool\\]\\]",
   "\\[\\[publish\\]\\]",
@@ -187,6 +231,11 @@ function differences<T extends object>({ fields }: TableSchema<T>, value: T): st
     const { fallback } = fields[name]
     return typeof fallback !== "symbol" && !Bun.deepEquals(fallback, value[name])
   })
+}
+
+function present<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("It is missing")
+  return value
 }
 
 function first<T>([item]: readonly T[]): T {

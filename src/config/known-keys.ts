@@ -70,11 +70,18 @@ export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
 export function adviseKey(key: string, { known }: { readonly known: readonly string[] }): string {
   const renamed = RENAMED.get(key)?.find((name) => known.includes(name))
   if (renamed !== undefined) return `It is called "${renamed}" here`
-  const homes = [...KNOWN_KEYS].filter(([, keys]) => keys.includes(key)).map(([title]) => title)
+  const homes = homesOf(key)
   if (homes.length > 0) return `It is a key of ${homes.join(" and ")}`
   const similar = nearest(key, known)
   if (similar !== undefined) return `Did you mean "${similar}"?`
   return `Known keys: ${known.join(", ")}`
+}
+
+/** Tables that have this key; those that stand inline only where no others do. */
+function homesOf(key: string): string[] {
+  const homes = [...KNOWN_KEYS].filter(([, keys]) => keys.includes(key)).map(([title]) => title)
+  const tables = homes.filter((title) => /^\[|^checks/.test(title))
+  return tables.length > 0 ? tables : homes
 }
 
 function keysBySchema<T>({ title, fields }: TableSchema<T>): readonly [string, readonly string[]] {

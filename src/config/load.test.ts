@@ -24,6 +24,7 @@ test("loadConfig() fills in the defaults when the file is empty", () => {
     checks: [],
     pools: [],
     streams: [],
+    http: [],
   } as unknown as Config)
 })
 
@@ -35,6 +36,19 @@ test("loadConfig() reads every kind of value", () => {
     "sync_group has no effect in this version yet",
   ])
   expect(result.config).toEqual(EVERYTHING_CONFIG as unknown as Config)
+})
+
+test("loadConfig() reads every key of [[http]]", () => {
+  const pem = "-----BEGIN CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n"
+  const hash = `$2y$05$${"x".repeat(53)}`
+  const files = {
+    ...{ "/tls/a.crt": pem, "/tls/a.key": pem, "/tls/tickets": "" },
+    "/users": `# comment\nann:${hash}\n`,
+  }
+  const result = loadText(EVERYTHING_HTTP, files)
+  if (!result.ok) throw new Error(JSON.stringify(result.diagnostics))
+  expect(result.warnings).toEqual([])
+  expect(result.config.http).toEqual(EVERYTHING_HTTP_CONFIG as unknown as Config["http"])
 })
 
 test("loadConfig() names the file it cannot read", () => {
@@ -167,6 +181,82 @@ allow = ["192.0.2.0/24", "2001:db8::1"]
 deny = ["192.0.2.66"]
 `
 
+const EVERYTHING_HTTP = `
+[[pool]]
+name = "p"
+servers = ["192.0.2.11:80"]
+[[http]]
+name = "web"
+bind = ["192.0.2.41:80", { address = ":443", tls = true }]
+trusted_proxies = ["10.0.0.0/8"]
+accept_proxy_protocol = ["10.0.0.1"]
+allow = ["192.0.2.0/24"]
+deny = ["192.0.2.66"]
+max_connections = 10
+ingress = false
+merge_slashes = false
+max_head = "8KiB"
+max_fields = 50
+head_timeout = "1s"
+body_timeout = "2s"
+idle_timeout = "3s"
+first_byte_timeout = "4s"
+between_bytes_timeout = "5s"
+tunnel_timeout = "6s"
+handshake_timeout = "7s"
+[http.tls]
+certificates = [{ cert = "/tls/a.crt", key = "/tls/a.key" }]
+min_version = "1.3"
+redirect = true
+client_certificates = "optional"
+client_ca_file = "/tls/a.crt"
+session_ticket_key_file = "/tls/tickets"
+[[http.route]]
+name = "first"
+host = "K8s.Com"
+path = "/api/v1"
+match = "exact"
+methods = ["GET", "POST"]
+headers = { X-A = "1", X-B = true, X-C = false }
+query = { debug = "" }
+split = [
+  { pool = "p", weight = 3 },
+  { pool = "p", header = { X-Canary = "é" } },
+  { pool = "p", cookie = { c = true }, weight = 1 },
+]
+rewrite = "/"
+set_headers = { Host = "internal", X-D = "2" }
+add_headers = { X-E = ["3", "4"] }
+remove_headers = ["X-F"]
+set_response_headers = { X-G = "5" }
+add_response_headers = { X-H = "6" }
+remove_response_headers = ["Server"]
+timeout = "9s"
+retry = { on = [502], attempts = 2 }
+sticky = { cookie = "s", path = "/a", secure = true, http_only = false, same_site = "none" }
+mirror = "p"
+rate_limit = { requests = 5, per = "1m", burst = 2, header = "X-Key" }
+basic_auth = { realm = "r", users_file = "/users" }
+forward_auth = { pool = "p", path = "/check?a=1", copy_headers = ["X-User"] }
+cors = { allow_origins = ["https://a.example"], allow_headers = ["X-A"], max_age = "0s" }
+allow = ["10.0.0.0/8"]
+deny = ["10.6.6.6"]
+max_body = "1MiB"
+[[http.route]]
+host = "*.k8s.com"
+redirect = "https://k8s.com:8443/new"
+[[http.route]]
+redirect = { scheme = "https", port = 444, status = 301 }
+path = "/moved"
+[[http.route]]
+path = "^/x"
+match = "regex"
+respond = { status = 503, body = "later" }
+[[http.route]]
+path = "/healthz"
+respond = 204
+`
+
 const EVERYTHING_CONFIG = {
   node: { name: "n1", threads: 2, drainTimeoutMs: 60_000, stateDir: "/var/lib/x" },
   admin: {
@@ -286,4 +376,164 @@ const EVERYTHING_CONFIG = {
       deny: [{ address: "192.0.2.66", length: 32 }],
     },
   ],
+  http: [],
 }
+
+const BARE_ROUTE = {
+  host: "",
+  path: "/",
+  match: "prefix",
+  methods: [],
+  headers: [],
+  query: [],
+  rewrite: undefined,
+  requestHeaders: { set: [], add: [], remove: [] },
+  responseHeaders: { set: [], add: [], remove: [] },
+  timeoutMs: undefined,
+  retry: { statuses: [], attempts: 0 },
+  sticky: undefined,
+  mirror: "",
+  rateLimit: undefined,
+  basicAuth: undefined,
+  forwardAuth: undefined,
+  cors: undefined,
+  allow: [],
+  deny: [],
+  maxBodyBytes: 0,
+}
+
+const FIRST_ROUTE = {
+  name: "first",
+  host: "k8s.com",
+  path: "/api/v1",
+  match: "exact",
+  methods: ["GET", "POST"],
+  headers: [
+    { name: "X-A", value: "1" },
+    { name: "X-B", value: true },
+    { name: "X-C", value: false },
+  ],
+  query: [{ name: "debug", value: "" }],
+  action: {
+    type: "split",
+    targets: [
+      { pool: "p", weight: 3, header: undefined, cookie: undefined },
+      // On the wire: UTF-8, one character for each byte.
+      { pool: "p", weight: 0, header: { name: "X-Canary", value: "\xc3\xa9" }, cookie: undefined },
+      { pool: "p", weight: 1, header: undefined, cookie: { name: "c", value: true } },
+    ],
+  },
+  rewrite: "/",
+  requestHeaders: {
+    set: [
+      { name: "Host", value: "internal" },
+      { name: "X-D", value: "2" },
+    ],
+    add: [
+      { name: "X-E", value: "3" },
+      { name: "X-E", value: "4" },
+    ],
+    remove: ["X-F"],
+  },
+  responseHeaders: {
+    set: [{ name: "X-G", value: "5" }],
+    add: [{ name: "X-H", value: "6" }],
+    remove: ["Server"],
+  },
+  timeoutMs: 9000,
+  retry: { statuses: [502], attempts: 2 },
+  sticky: { cookie: "s", path: "/a", secure: true, httpOnly: false, sameSite: "none" },
+  mirror: "p",
+  rateLimit: { requests: 5, perMs: 60_000, burst: 2, header: "X-Key" },
+  basicAuth: { realm: "r", usersFile: "/users", users: { ann: `$2b$05$${"x".repeat(53)}` } },
+  forwardAuth: { pool: "p", path: "/check?a=1", copyHeaders: ["X-User"] },
+  cors: {
+    allowOrigins: ["https://a.example"],
+    allowMethods: ["GET", "HEAD", "POST"],
+    allowHeaders: ["X-A"],
+    exposeHeaders: [],
+    allowCredentials: false,
+    maxAgeMs: 0,
+  },
+  allow: [{ address: "10.0.0.0", length: 8 }],
+  deny: [{ address: "10.6.6.6", length: 32 }],
+  maxBodyBytes: 1_048_576,
+}
+
+const EVERYTHING_HTTP_CONFIG = [
+  {
+    name: "web",
+    bind: [
+      { endpoint: { address: "192.0.2.41", port: 80 }, tls: false },
+      { endpoint: { address: "::", port: 443 }, tls: true },
+    ],
+    tls: {
+      certificates: [{ cert: "/tls/a.crt", key: "/tls/a.key" }],
+      minVersion: "1.3",
+      redirect: true,
+      clientCertificates: "optional",
+      clientCaFile: "/tls/a.crt",
+      sessionTicketKeyFile: "/tls/tickets",
+    },
+    trustedProxies: [{ address: "10.0.0.0", length: 8 }],
+    acceptProxyProtocol: [{ address: "10.0.0.1", length: 32 }],
+    allow: [{ address: "192.0.2.0", length: 24 }],
+    deny: [{ address: "192.0.2.66", length: 32 }],
+    maxConnections: 10,
+    mergeSlashes: false,
+    limits: { headBytesMax: 8192, fieldsMax: 50 },
+    timeouts: {
+      headMs: 1000,
+      bodyMs: 2000,
+      idleMs: 3000,
+      firstByteMs: 4000,
+      betweenBytesMs: 5000,
+      tunnelMs: 6000,
+      handshakeMs: 7000,
+    },
+    routes: [
+      FIRST_ROUTE,
+      {
+        ...BARE_ROUTE,
+        name: "*.k8s.com/",
+        host: "*.k8s.com",
+        action: {
+          type: "redirect",
+          redirect: { scheme: "https", host: "k8s.com", port: 8443, path: "/new", status: 302 },
+        },
+      },
+      {
+        ...BARE_ROUTE,
+        name: "*/moved",
+        path: "/moved",
+        action: {
+          type: "redirect",
+          redirect: { scheme: "https", host: undefined, port: 444, path: undefined, status: 301 },
+        },
+      },
+      {
+        ...BARE_ROUTE,
+        name: "*~^/x",
+        path: "^/x",
+        match: "regex",
+        action: {
+          type: "respond",
+          status: 503,
+          body: "later",
+          contentType: "text/plain; charset=utf-8",
+        },
+      },
+      {
+        ...BARE_ROUTE,
+        name: "*/healthz",
+        path: "/healthz",
+        action: {
+          type: "respond",
+          status: 204,
+          body: "",
+          contentType: "text/plain; charset=utf-8",
+        },
+      },
+    ],
+  },
+]

@@ -32,24 +32,26 @@ export function formatHttp(
   return [`http ${http.name}: ${bind.join(", ")}`, ...details.map((line) => `    ${line}`)]
 }
 
-/** The route table in the order in which routes are tried. */
-export function formatRoutes(routes: readonly RouteConfig[]): string[] {
-  const rows = inOrder(routes).map((route) => [
+/** The route table in the order in which routes are tried; below a route how it treats requests. */
+function formatRoutes(routes: readonly RouteConfig[]): string[] {
+  const ordered = inOrder(routes)
+  const rows = ordered.map((route) => [
     route.host === "" ? "any host" : route.host,
     formatPath(route),
-    formatConditions(route),
-    `→ ${formatAction(route)}${formatPolicies(route)}`,
+    conditionsOf(route).join(", "),
   ])
   const widths = [0, 1, 2].map((column) =>
     rows.reduce((most, row) => Math.max(most, (row[column] ?? "").length), 0),
   )
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .filter((_, column) => column === 3 || (widths[column] ?? 0) > 0)
-      .join("  ")
-      .trimEnd(),
-  )
+  return ordered.flatMap((route, index) => {
+    const cells = (rows[index] ?? []).map((cell, column) => cell.padEnd(widths[column] ?? 0))
+    const shown = cells.filter((cell) => cell !== "")
+    const policies = policiesOf(route)
+    return [
+      `${shown.join("  ")}  → ${formatAction(route)}`,
+      ...(policies.length === 0 ? [] : [`    ${policies.join("; ")}`]),
+    ]
+  })
 }
 
 /** As data, in the snake_case of the admin API; what users and servers keep secret is left out. */
@@ -93,10 +95,6 @@ function formatPath({ path, match }: RouteConfig): string {
   return match === "regex" ? `~ ${path}` : path
 }
 
-function formatConditions(route: RouteConfig): string {
-  return conditionsOf(route).join(", ")
-}
-
 function conditionsOf({ methods, headers, query }: RouteConfig): string[] {
   return [
     ...(methods.length === 0 ? [] : [methods.join(" ")]),
@@ -110,7 +108,7 @@ function formatCondition(kind: string, { name, value }: FieldCondition): string 
   return value ? `${kind} ${name}` : `no ${kind} ${name}`
 }
 
-export function formatAction({ action, rewrite }: RouteConfig): string {
+function formatAction({ action, rewrite }: RouteConfig): string {
   const rewritten = rewrite === undefined ? "" : ` as ${rewrite}`
   switch (action.type) {
     case "pool":
@@ -136,16 +134,7 @@ export function formatAction({ action, rewrite }: RouteConfig): string {
 }
 
 /** What is done with the requests of a route beside its action. */
-export function describeRoute(route: RouteConfig): string[] {
-  return policiesOf(route)
-}
-
-function formatPolicies(route: RouteConfig): string {
-  const policies = policiesOf(route)
-  return policies.length === 0 ? "" : ` (${policies.join("; ")})`
-}
-
-function policiesOf(route: RouteConfig): string[] {
+export function policiesOf(route: RouteConfig): string[] {
   const { rateLimit, timeoutMs, retry, maxBodyBytes } = route
   return [
     ...networks("allows", route.allow),

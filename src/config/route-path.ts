@@ -9,12 +9,13 @@ export function checkPath(at: TomlNode, path: string, { report }: Context): bool
   const problem = PATH_PROBLEMS.find(({ pattern }) => pattern.test(path))
   if (problem === undefined) return true
   const key = report.path(at).replace(/^.*\./, "")
-  report.error(at, `${key} ${problem.message}`, problem.hint)
+  const hint = key === "rewrite" && path.includes("?") ? "The query stays as it is" : problem.hint
+  report.error(at, `${key} ${problem.message}`, hint)
   return false
 }
 
 const PATH_PROBLEMS = [
-  { pattern: /^(?!\/)/, message: "must start with /", hint: "" },
+  { pattern: /^(?!\/)/, message: "must start with /", hint: 'The shortest path is "/"' },
   { pattern: /\?/, message: "must not have a query", hint: 'Write query = { NAME = "value" }' },
   { pattern: /[#\s\\\p{C}]/u, message: "must not contain blanks, # or \\", hint: "" },
   {

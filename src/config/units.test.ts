@@ -1,6 +1,6 @@
 /** Durations and sizes: what is read, what is refused, how they are shown. */
 import { expect, test } from "bun:test"
-import { formatDuration, parseDuration, parseSize } from "./units.ts"
+import { formatDuration, formatSize, parseDuration, parseSize } from "./units.ts"
 
 test.each([
   ["0s", 0],
@@ -46,4 +46,16 @@ test.each([
 
 test.each(["64", "64KB", "64k", "-1B", "1.5MiB", ""])("parseSize() refuses %p", (text) => {
   expect(parseSize(text)).toBeUndefined()
+})
+
+test.each([
+  [0, "0B"],
+  [1000, "1000B"],
+  [65_536, "64KiB"],
+  [1_048_576, "1MiB"],
+  [1_572_864, "1536KiB"],
+  [3_221_225_472, "3GiB"],
+])("formatSize(%p) is %p", (bytes, text) => {
+  expect(formatSize(bytes)).toBe(text)
+  expect(parseSize(text)).toBe(bytes)
 })

@@ -103,14 +103,17 @@ export const removableHeaders: Decoder<readonly string[]> = list((node, context)
 export const headerConditions: Decoder<readonly FieldCondition[]> = (node, context) => {
   return entriesOf(node, context, (name, value) => {
     if (!isHeaderName(name, value, context)) return INVALID
-    if (name.toLowerCase() !== "host") return conditionOf(name, value, context)
+    if (name.toLowerCase() !== "host")
+      return conditionOf(name, value, { value: headerValue, context })
     context.report.errorAtKey(value, "A condition on the header Host", 'Write host = "…"')
     return INVALID
   })
 }
 
 export const queryConditions: Decoder<readonly FieldCondition[]> = (node, context) => {
-  return entriesOf(node, context, (name, value) => conditionOf(name, value, context))
+  return entriesOf(node, context, (name, value) =>
+    conditionOf(name, value, { value: text, context }),
+  )
 }
 
 /** One header or cookie: `{ canary = "always" }`. */
@@ -136,10 +139,14 @@ function entriesOf<T>(
     : values.flatMap((value) => (value === INVALID ? [] : value))
 }
 
-function conditionOf(name: string, node: TomlNode, context: Context): [FieldCondition] | Invalid {
+function conditionOf(
+  name: string,
+  node: TomlNode,
+  { value: decode, context }: { readonly value: Decoder<string>; readonly context: Context },
+): [FieldCondition] | Invalid {
   if (node.type === "boolean") return [{ name, value: node.value }]
   if (node.type === "string") {
-    const value = headerValue(node, context)
+    const value = decode(node, context)
     return value === INVALID ? INVALID : [{ name, value }]
   }
   const hint = "true: it is there; false: it is not"
