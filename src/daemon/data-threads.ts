@@ -42,6 +42,7 @@ import {
   type ListenerCounters,
   listenerCounters,
 } from "../stream/listener-counters.ts"
+import { PasswordVerifier } from "./password-verifier.ts"
 import { workerEntry } from "./worker-entry.ts"
 
 /** A thread beats at least every 100 ms; one that is silent for this long serves nobody. */
@@ -99,6 +100,7 @@ export class DataThreads {
   readonly #threads: DataThread[] = []
   /** Replaced, but still there. */
   readonly #hung = new Set<DataThread>()
+  readonly #passwords = new PasswordVerifier()
   readonly #pools = new Map<string, DataPoolSpec>()
   readonly #services = new Map<string, DataHttpService>()
   readonly #listeners = new Map<string, Listener>()
@@ -294,6 +296,11 @@ export class DataThreads {
         return thread.markStarted()
       case "done":
         return thread.answer(message.id)
+      case "verify-password": {
+        const { id, password, hash } = message
+        const answer = (isRight: boolean) => thread.mailbox.post({ type: "password", id, isRight })
+        return this.#passwords.verify({ password, hash, answer })
+      }
       case "access":
         return this.#options.onAccess(message.records)
       case "log":

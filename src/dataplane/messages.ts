@@ -71,6 +71,8 @@ export type ToDataThread =
   | { readonly type: "reset"; readonly id: number; readonly addresses: readonly Address[] }
   /** Servers that went down: close their connections where the pool asks for it. */
   | { readonly type: "servers-down"; readonly slots: readonly number[] }
+  /** Answer to `verify-password`. */
+  | { readonly type: "password"; readonly id: number; readonly isRight: boolean }
   /** Reset what is still open and end. */
   | { readonly type: "stop" }
   /** Fault injection for the tests, refused unless the process was started with it enabled. */
@@ -85,6 +87,13 @@ export type AccessRecord = StreamRecord | HttpRecord
 export type FromDataThread =
   | { readonly type: "started" }
   | { readonly type: "done"; readonly id: number }
+  /** bcrypt and argon2 take long on purpose: the control thread has them done elsewhere. */
+  | {
+      readonly type: "verify-password"
+      readonly id: number
+      readonly password: string
+      readonly hash: string
+    }
   | { readonly type: "access"; readonly records: readonly AccessRecord[] }
   | {
       readonly type: "log"

@@ -58,6 +58,8 @@ class DataThread implements Handler {
   readonly #listeners: Listeners
   readonly #faultInjection: boolean
   #accessRecords: AccessRecord[] = []
+  readonly #passwordAnswers = new Map<number, (isRight: boolean) => void>()
+  #nextPasswordId = 1
   #isStopping = false
 
   constructor(start: DataThreadStart) {
@@ -85,14 +87,15 @@ class DataThread implements Handler {
       ...shared,
       listenerCounters: own(allListenerCounters, start.index),
       allListenerCounters,
-      log: logger("stream"),
+      log: logger("stream", this.#reactor),
     }
     this.#http = {
       ...shared,
       counters: own(allHttpCounters, start.index),
       allCounters: allHttpCounters,
       upstreams: new UpstreamConnections(),
-      log: logger("http"),
+      verifyPassword: (asked, answer) => this.#verifyPassword(asked, answer),
+      log: logger("http", this.#reactor),
     }
     this.#listeners = new Listeners({
       stream: this.#stream,
@@ -139,6 +142,10 @@ class DataThread implements Handler {
         this.#http.upstreams.closeIdle(slots)
         return this.#endConnections("server_down", (live) => live.endsWithServer(slots))
       }
+      case "password":
+        this.#passwordAnswers.get(message.id)?.(message.isRight)
+        this.#passwordAnswers.delete(message.id)
+        return
       case "stop":
         this.#endConnections("stopped", () => true)
         this.#isStopping = true
@@ -146,6 +153,16 @@ class DataThread implements Handler {
       case "fault":
         if (this.#faultInjection) this.#inject(message.fault)
     }
+  }
+
+  #verifyPassword(
+    asked: { readonly password: string; readonly hash: string },
+    answer: (isRight: boolean) => void,
+  ): () => void {
+    const id = this.#nextPasswordId++
+    this.#passwordAnswers.set(id, answer)
+    post({ type: "verify-password", id, ...asked })
+    return () => this.#passwordAnswers.delete(id)
   }
 
   #configure(message: Extract<ToDataThread, { type: "configure" }>): void {
@@ -226,8 +243,15 @@ function own<Table>(tables: readonly Table[], index: number): Table {
   return table
 }
 
-function logger(component: string): StreamContext["log"] {
-  return (level, message, fields) => post({ type: "log", level, component, message, fields })
+/** Records of one component, so many a second. */
+function logger(component: string, reactor: Reactor): StreamContext["log"] {
+  const limiter = new LogLimiter()
+  return (level, message, fields) => {
+    const { admitted, leftOut } = limiter.admit(reactor.now)
+    if (!admitted) return
+    const all = leftOut === 0 ? fields : { ...fields, left_out_before: leftOut }
+    post({ type: "log", level, component, message, fields: all })
+  }
 }
 
 function post(message: FromDataThread): void {

@@ -27,10 +27,12 @@ import { countRequest, type HttpEndReason } from "./counters.ts"
 import { Exchange } from "./exchange.ts"
 import type { ForwardingOrigin } from "./forwarding.ts"
 import { RequestHead } from "./head.ts"
+import { HeldBytes } from "./held-bytes.ts"
 import { connectionOptions } from "./hop-by-hop.ts"
 import { Outlet } from "./outlet.ts"
 import { HeadWriter } from "./parts.ts"
-import type { RespondDecision } from "./route.ts"
+import { askQuestion } from "./question.ts"
+import type { Decision, Question, RequestOrigin, RespondDecision } from "./route.ts"
 import { errorResponse, statusOfHeadError } from "./status.ts"
 import type { Transport } from "./transport.ts"
 import { READ_EVENTS, WRITE_EVENTS } from "./upstream-connections.ts"
@@ -39,7 +41,12 @@ import { READ_EVENTS, WRITE_EVENTS } from "./upstream-connections.ts"
 const LINGER_MS = 2_000
 const LINGER_BYTES_MAX = 1024 * 1024
 
-type Phase = "request" | "exchange" | "lingering"
+/** For a password to be verified, or a permission to be given. */
+const ASKING_MS_MAX = 10_000
+
+type Phase = "request" | "asking" | "exchange" | "lingering"
+
+const LF = 0x0a
 
 /** One per thread: a head lives only while its event is handled. */
 const head = new RequestHead()
@@ -61,10 +68,13 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
   #phase: Phase = "request"
   #exchange: Exchange | undefined = undefined
   /** Bytes read and not used yet: an unfinished head, or the next request. */
-  #held: Buffer | undefined = undefined
+  #held: HeldBytes | undefined = undefined
   #deadline: Instant
+  /** What is held has been looked at and has no end yet. */
+  #isHeadUnfinished = false
   #isArmedForWriting = false
   #closesAfterFlush = false
+  #cancelQuestion: (() => void) | undefined = undefined
   #lingeredBytes = 0
   #isClosed = false
 
@@ -117,6 +127,7 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
   override onTimer(now: Instant): void {
     if (now < this.#deadline) return this.context.reactor.timers.arm(this, this.#deadline)
     if (this.#exchange !== undefined) return this.#exchange.timedOut()
+    if (this.#phase === "asking") return this.refuse(504, "server_timeout")
     if (this.#phase === "request" && this.#held !== undefined)
       return this.refuse(408, "client_timeout")
     this.close("finish")
@@ -157,14 +168,17 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
 
   /** Keeps bytes of `inbound` for the next request. */
   hold(start: number, end: number): void {
-    this.#held = end > start ? Buffer.from(inboundBuffer.subarray(start, end)) : undefined
+    this.#held = end > start ? new HeldBytes(inboundBuffer, start, end) : undefined
   }
 
   /** The bytes kept, which are the caller's now: a tunnel's first ones. */
   takeHeld(): NativeBytes | undefined {
     const held = this.#held
     this.#held = undefined
-    return held === undefined ? undefined : NativeBytes.of(held)
+    if (held === undefined) return undefined
+    const bytes = new NativeBytes(held.length)
+    held.copyTo(Buffer.from(bytes.bytes.buffer))
+    return bytes
   }
 
   /** The exchange is over and the client may ask again. */
@@ -187,6 +201,8 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
 
   /** Answers with an error of the proxy's own and closes. */
   refuse(status: number, reason: HttpEndReason): void {
+    this.#cancelQuestion?.()
+    this.#cancelQuestion = undefined
     const { row } = this.settings
     this.context.counters.add(row, reason, 1)
     countRequest(this.context.counters, row, { status, durationMs: 0 })
@@ -218,6 +234,7 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     if (this.#isClosed) return
     this.#isClosed = true
     const { reactor, ledger, counters, budget } = this.context
+    this.#cancelQuestion?.()
     reactor.timers.cancel(this)
     reactor.forget(this.transport.fd)
     ledger.release(this.transport.fd)
@@ -231,39 +248,52 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
   #advance(): void {
     while (!this.#isClosed) {
       if (this.#phase === "lingering") return this.#discard()
+      if (this.#phase === "asking") return this.#awaitAnswer()
       if (this.#closesAfterFlush) return
       if (this.#exchange !== undefined) return this.#exchange.clientReady()
       if (!this.#readRequest()) return
     }
   }
 
+  /** A client that hangs up wants no answer. */
+  #awaitAnswer(): void {
+    if (this.isHungUp) this.abort("client_aborted")
+  }
+
   /** False: nothing more can be done now. */
   #readRequest(): boolean {
-    let length = 0
-    if (this.#held !== undefined) {
-      length = this.#held.copy(inboundBuffer)
-      this.#held = undefined
-      const result = head.parse(inboundBuffer, 0, length, this.settings.limits)
-      if (result !== "incomplete") return this.#parsed(result, length)
-    }
-    if (!this.isReadable) return this.#await(length)
-    const count = this.read(length, READ_BYTES)
-    if (count === -EAGAIN) return this.#await(length)
+    const held = this.#held
+    if (held !== undefined && !this.#isHeadUnfinished) return this.#parse(held, held.length)
+    if (!this.isReadable) return false
+    const start = held?.length ?? 0
+    const count = this.read(start, READ_BYTES)
+    if (count === -EAGAIN) return false
     if (count <= 0) {
       this.close("finish")
       return false
     }
-    length += count
-    const result = head.parse(inboundBuffer, 0, length, this.settings.limits)
-    if (result !== "incomplete") return this.#parsed(result, length)
-    if (length === count) this.expectWithin(this.settings.timeouts.headMs)
-    this.hold(0, length)
+    if (held === undefined) this.expectWithin(this.settings.timeouts.headMs)
+    const end = start + count
+    // Without a line end in them the bytes decide nothing: a head that comes in drops is looked at
+    // once a line, not once a drop.
+    if (held === undefined || hasLineEnd(start, end) || end > this.settings.limits.headBytesMax) {
+      return this.#parse(held, end)
+    }
+    held.append(inboundBuffer, start, end)
     return this.isReadable
   }
 
-  #await(length: number): boolean {
-    if (length > 0) this.hold(0, length)
-    return false
+  /** Parses what is held and what was read behind it: `inbound` up to `end`. */
+  #parse(held: HeldBytes | undefined, end: number): boolean {
+    held?.copyTo(inboundBuffer)
+    const result = head.parse(inboundBuffer, 0, end, this.settings.limits)
+    this.#isHeadUnfinished = result === "incomplete"
+    if (result === "incomplete") {
+      this.hold(0, end)
+      return this.isReadable
+    }
+    this.#held = undefined
+    return this.#parsed(result, end)
   }
 
   #parsed(
@@ -279,17 +309,45 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
       this.refuse(statusOfHeadError(result), "bad_request")
       return false
     }
-    const { reactor } = this.context
-    const decision = this.settings.routes.decide(
-      head,
-      { client: this.address, isTls: this.isTls, port: this.port },
-      reactor.now,
+    return this.#follow(
+      this.settings.routes.decide(head, this.#origin(), this.context.reactor.now),
+      length,
     )
+  }
+
+  #origin(): RequestOrigin {
+    return { client: this.address, isTls: this.isTls, port: this.port }
+  }
+
+  /** Does what was decided of the request in `inbound`. True: the next one may be read. */
+  #follow(decision: Decision, length: number): boolean {
+    if (decision.type === "respond") {
+      if (decision.question !== undefined) return this.#ask(decision.question, length)
+      return this.#respond(decision, length)
+    }
     this.#phase = "exchange"
-    if (decision.type === "respond") return this.#respond(decision, length)
     this.#exchange = new Exchange(this, head, decision)
     this.#exchange.start(head, length)
     return this.#exchange === undefined && !this.#isClosed
+  }
+
+  /** Waits for somebody else's word; the request is kept, and nothing more is read until then. */
+  #ask(question: Question, length: number): false {
+    this.#phase = "asking"
+    const asked = new HeldBytes(inboundBuffer, 0, length)
+    this.#held = undefined
+    this.expectWithin(ASKING_MS_MAX)
+    this.#cancelQuestion = askQuestion(this, { question, head }, (settle) => {
+      if (this.#isClosed) return
+      this.#cancelQuestion = undefined
+      asked.copyTo(inboundBuffer)
+      head.parse(inboundBuffer, 0, asked.length, this.settings.limits)
+      const { now } = this.context.reactor
+      const decision = settle({ head, origin: this.#origin(), now })
+      this.#phase = "request"
+      if (this.#follow(decision, asked.length)) this.#advance()
+    })
+    return false
   }
 
   /** Answers without a server. A request body is not read: the connection ends after the answer. */
@@ -366,4 +424,9 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
   #armedUntil(): number {
     return this.context.reactor.timers.deadlineOf(this)
   }
+}
+
+function hasLineEnd(start: number, end: number): boolean {
+  const at = inboundBuffer.indexOf(LF, start)
+  return at >= 0 && at < end
 }

@@ -30,6 +30,11 @@ export interface HttpContext {
   readonly pools: ReadonlyMap<string, ServerPool>
   readonly upstreams: UpstreamConnections
   readonly budget: SessionBudget
+  /** Asks the control thread; returns what cancels the asking. */
+  verifyPassword(
+    asked: { readonly password: string; readonly hash: string },
+    answer: (isRight: boolean) => void,
+  ): () => void
   accessLog: ((record: HttpRecord) => void) | undefined
   log(
     level: "debug" | "info" | "warn" | "error",

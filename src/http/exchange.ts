@@ -11,7 +11,7 @@
  */
 
 import type { ServerPool } from "../connection/server-pool.ts"
-import { NativeBytes } from "../linux/bytes.ts"
+import type { NativeBytes } from "../linux/bytes.ts"
 import { EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
 import { type Pipe, spliceIn, spliceOut } from "../linux/pipe.ts"
 import { startConnect } from "../linux/tcp.ts"
@@ -37,6 +37,8 @@ import { type ConnectionOptions, connectionOptions, copyFields } from "./hop-by-
 import { bytesOf, HeadWriter } from "./parts.ts"
 import type { ForwardDecision } from "./route.ts"
 import { releaseRequest, type SavedRequest, saveRequest } from "./saved-request.ts"
+import { SideRequest } from "./side-request.ts"
+import { nextSource } from "./sources.ts"
 import { errorResponse } from "./status.ts"
 import { PlainTransport } from "./transport.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
@@ -60,8 +62,6 @@ const NO_TUNNEL_BODY = new BodyCursor("until-close", 0)
 const VERSION = bytesOf("HTTP/1.1 ")
 const VERSION_AND_HOST = bytesOf(" HTTP/1.1\r\nHost: ")
 const LINE_END = bytesOf("\r\n")
-
-let nextSource = 0
 
 /** What the access log says of a request; made only when there is one. */
 interface RequestText {
@@ -135,6 +135,7 @@ export class Exchange implements UpstreamUser {
     const end = writer.at + bodyEnd - head.end
     inboundBuffer.copy(outboundBuffer, writer.at, head.end, bodyEnd)
     this.#client.hold(bodyEnd, length)
+    if (this.#decision.route.mirror !== "" && body.isDone) this.#mirror(end)
     this.#isRepeatable = body.isDone && IDEMPOTENT.has(this.#method) && end <= REPLAY_BYTES_MAX
     this.#client.expectWithin(
       body.isDone ? this.#decision.route.firstByteMs : this.#client.settings.timeouts.bodyMs,
@@ -243,9 +244,10 @@ export class Exchange implements UpstreamUser {
         writer.text("/")
       writer.copy(head.bytes, head.pathStart, head.pathEnd)
     }
-    if (head.authority !== "") {
+    const authority = route.host ?? head.authority
+    if (authority !== "") {
       writer.put(VERSION_AND_HOST)
-      writer.text(head.authority)
+      writer.text(authority)
       writer.put(LINE_END)
     } else writer.text(" HTTP/1.1\r\n")
     copyFields(head, writer, {
@@ -259,7 +261,17 @@ export class Exchange implements UpstreamUser {
     }
     writeForwardingFields(writer, head, this.#client)
     writer.text(route.requestFields)
+    writer.text(this.#decision.requestFields)
     writer.text("\r\n")
+  }
+
+  /** A copy of a whole request for another pool, whose answers nobody reads. */
+  #mirror(end: number): void {
+    const { context } = this.#client
+    const pool = context.pools.get(this.#decision.route.mirror)
+    if (pool === undefined || end > REPLAY_BYTES_MAX) return
+    const request = { saved: saveRequest(outbound, end), method: this.#method }
+    new SideRequest(context, request, () => {}).start(pool, this.#decision.route.firstByteMs)
   }
 
   /** Sends `outbound[0…end)`, on a kept connection or a new one. */
@@ -302,7 +314,7 @@ export class Exchange implements UpstreamUser {
     const pool = this.#pool as ServerPool
     this.#target = server
     const sockaddr = pool.sockaddrs.get(server) as NativeBytes
-    const fd = startConnect(sockaddr, nextOf(pool.sources[familyOf(server.endpoint.address)]))
+    const fd = startConnect(sockaddr, nextSource(pool.sources[familyOf(server.endpoint.address)]))
     if (fd < 0) {
       const errno = -fd
       if (errno === EMFILE || errno === ENFILE || errno === EADDRNOTAVAIL) {
@@ -408,7 +420,7 @@ export class Exchange implements UpstreamUser {
     if (this.#mayRepeat(route.retryAttempts) && route.retryStatuses.includes(status)) {
       return this.#repeatElsewhere()
     }
-    const body = responseBody(responseHead, this.#method)
+    const body = responseBody(responseHead, { method: this.#method, decodes: this.#isHttp10 })
     const bodyEnd = body.take(inboundBuffer, responseHead.end, end)
     if (typeof bodyEnd === "string") return this.#refuse(502, "bad_response", "http_protocol_error")
     this.#status = status
@@ -447,7 +459,8 @@ export class Exchange implements UpstreamUser {
       if (!this.#decodesChunks) writer.text("Transfer-Encoding: chunked\r\n")
     }
     writer.text(route.responseFields)
-    if (route.stickyFields !== undefined) {
+    writer.text(this.#decision.responseFields)
+    if (route.stickyFields !== undefined && this.#target?.slot !== this.#decision.stickySlot) {
       writer.text(route.stickyFields((this.#target as PoolServer).slot))
     }
     if (this.#closesClient) writer.text("Connection: close\r\n")
@@ -713,10 +726,4 @@ function proxyError(cause: string): string {
     default:
       return "connection_terminated"
   }
-}
-
-function nextOf(sources: readonly NativeBytes[]): NativeBytes | undefined {
-  if (sources.length === 0) return undefined
-  nextSource = (nextSource + 1) % sources.length
-  return sources[nextSource]
 }

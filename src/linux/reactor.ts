@@ -39,6 +39,7 @@ export class Reactor {
   readonly #deferredIn: number[] = []
   readonly #onProgress: () => void
   #deferred: Deferred[] = []
+  #tasks: { readonly task: () => void; readonly owner: Pick<Handler, "fail"> }[] = []
   /** The other of two lists that take turns, so that a pass makes no object. */
   #deferredBefore: Deferred[] = []
   #passes = 0
@@ -90,6 +91,11 @@ export class Reactor {
     this.timers.arm(entry, after(this.now, delayMs))
   }
 
+  /** Calls `task` in the next pass. A fault in it is `owner`'s. */
+  soon(task: () => void, owner: Pick<Handler, "fail">): void {
+    this.#tasks.push({ task, owner })
+  }
+
   /** Every distinct handler, for rare sweeps over all connections. */
   handlers(): Set<Handler> {
     return new Set(this.#handlers.filter((handler) => handler !== undefined))
@@ -98,7 +104,9 @@ export class Reactor {
   /** One pass: waits up to `waitMsMax` for events and handles all that is due. */
   pass(waitMsMax: number): void {
     const deferred = this.#deferred
-    const waitMs = deferred.length > 0 ? 0 : this.timers.waitMs(monotonicNow(), waitMsMax)
+    const tasks = this.#tasks
+    const isBusy = deferred.length > 0 || tasks.length > 0
+    const waitMs = isBusy ? 0 : this.timers.waitMs(monotonicNow(), waitMsMax)
     const count = this.#epoll.wait(waitMs)
     this.now = monotonicNow()
     this.#passes++
@@ -113,6 +121,13 @@ export class Reactor {
       if (generation === this.#generations[fd]) this.#dispatch(fd, 0)
     }
     deferred.length = 0
+    for (const { task, owner } of tasks) {
+      try {
+        task()
+      } catch (error) {
+        owner.fail(error)
+      }
+    }
     this.timers.advance(this.now)
   }
 

@@ -1,0 +1,132 @@
+/**
+ * A request of the proxy's own beside a client's: asking for permission (forward auth), or a copy for
+ * a mirror. It reads the head of the answer and lets the body go.
+ */
+import type { ServerPool } from "../connection/server-pool.ts"
+import { EAGAIN } from "../linux/errno.ts"
+import { startConnect } from "../linux/tcp.ts"
+import { familyOf } from "../net/address.ts"
+import { TimerEntry } from "../net/timer-wheel.ts"
+import { responseBody } from "./body.ts"
+import { type HttpContext, inbound, inboundBuffer, READ_BYTES } from "./context.ts"
+import { ResponseHead } from "./head.ts"
+import { connectionOptions } from "./hop-by-hop.ts"
+import { releaseRequest, type SavedRequest } from "./saved-request.ts"
+import { nextSource } from "./sources.ts"
+import { PlainTransport } from "./transport.ts"
+import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
+
+const LIMITS = { headBytesMax: 64 * 1024, fieldsMax: 256 }
+const head = new ResponseHead()
+
+/** `answer` is undefined when there was none; it is only valid during the call. */
+export type SideAnswer = (answer: ResponseHead | undefined) => void
+
+export class SideRequest extends TimerEntry implements UpstreamUser {
+  readonly #context: HttpContext
+  readonly #request: SavedRequest
+  readonly #method: string
+  readonly #onAnswer: SideAnswer
+  #upstream: UpstreamConnection | undefined
+  #isOver = false
+
+  constructor(
+    context: HttpContext,
+    request: { readonly saved: SavedRequest; readonly method: string },
+    onAnswer: SideAnswer,
+  ) {
+    super()
+    this.#context = context
+    this.#request = request.saved
+    this.#method = request.method
+    this.#onAnswer = onAnswer
+  }
+
+  /** Sends it to a server of the pool. */
+  start(pool: ServerPool, timeoutMs: number): void {
+    if (this.#isOver) return
+    const { reactor, upstreams } = this.#context
+    reactor.arm(this, timeoutMs)
+    const server = pool.pool.pick(0, reactor.now, [])
+    if (server === undefined) return this.#end(undefined)
+    const kept = upstreams.take(server)
+    if (kept !== undefined) {
+      this.#upstream = kept
+      kept.use(this)
+      return this.upstreamConnected()
+    }
+    const sockaddr = pool.sockaddrs.get(server)
+    const source = nextSource(pool.sources[familyOf(server.endpoint.address)])
+    const fd = sockaddr === undefined ? -1 : startConnect(sockaddr, source)
+    if (fd < 0) return this.#end(undefined)
+    this.#upstream = new UpstreamConnection(this.#context, upstreams, {
+      server,
+      transport: new PlainTransport(fd),
+      user: this,
+      connectTimeoutMs: Math.min(pool.connectTimeoutMs, timeoutMs),
+    })
+  }
+
+  /** Nobody waits for the answer any more. */
+  cancel(): void {
+    this.#isOver = true
+    this.#release("reset")
+  }
+
+  upstreamConnected(): void {
+    const { bytes, length } = this.#request
+    if (this.#upstream?.write(bytes, 0, length) !== true) this.#end(undefined)
+  }
+
+  upstreamConnectFailed(): void {
+    this.#upstream = undefined
+    this.#end(undefined)
+  }
+
+  upstreamReady(): void {
+    const upstream = this.#upstream
+    while (upstream !== undefined && !this.#isOver && upstream.isReadable) {
+      const count = upstream.read(inbound, 0, READ_BYTES)
+      if (count === -EAGAIN) return
+      // A head in pieces is rare and the answer is small: what does not come at once is no answer.
+      const result = count <= 0 ? "none" : head.parse(inboundBuffer, 0, count, LIMITS)
+      if (result !== "complete" || head.status < 200) return this.#end(undefined)
+      return this.#answered(upstream, count)
+    }
+  }
+
+  override onTimer(): void {
+    this.#end(undefined)
+  }
+
+  override fail(): void {
+    this.#end(undefined)
+  }
+
+  /** The connection is kept when the whole answer came with its head. */
+  #answered(upstream: UpstreamConnection, count: number): void {
+    const body = responseBody(head, { method: this.#method, decodes: false })
+    const end = body.take(inboundBuffer, head.end, count)
+    const { close, keepAlive } = connectionOptions(head)
+    const staysOpen = head.minorVersion === 1 ? !close : keepAlive
+    if (body.isDone && end === count && staysOpen && !upstream.isHungUp) {
+      this.#upstream = undefined
+      this.#context.upstreams.give(upstream)
+    }
+    this.#end(head)
+  }
+
+  #end(answer: ResponseHead | undefined): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#release("finish")
+    this.#onAnswer(answer)
+  }
+
+  #release(how: "finish" | "reset"): void {
+    this.#context.reactor.timers.cancel(this)
+    releaseRequest(this.#request)
+    this.#upstream?.close(how)
+    this.#upstream = undefined
+  }
+}
