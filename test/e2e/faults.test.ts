@@ -189,7 +189,7 @@ describe("resets", () => {
   })
 })
 
-describe("threads", () => {
+describe("data threads", () => {
   let manager: ServiceManager
   let own: Edge
 
@@ -221,12 +221,9 @@ describe("threads", () => {
   test.skipIf(Bun.which("python3") === null)(
     "a data thread that the kernel stops is replaced, and does no harm when it comes to",
     async () => {
-      const program = `${import.meta.dir}/programs/stop-thread.py`
-      const argv = ["python3", program, String(workerThread(own.pid))]
       let debug: ManagedProcess | undefined
       await expectReplaced("a data thread stopped by ptrace", async () => {
-        debug = stage.edge.spawn(argv, { name: "stop-thread" })
-        await debug.waitFor("stopped")
+        debug = await stopThread(workerThread(own.pid))
         return epochMs()
       })
       const fds = openFds()
@@ -303,6 +300,59 @@ describe("threads", () => {
   }
 })
 
+describe("the vrrp thread", () => {
+  test.skipIf(Bun.which("python3") === null)(
+    "that hangs takes the addresses and the process with it",
+    async () => {
+      using manager = new ServiceManager()
+      const env = { NOTIFY_SOCKET: manager.path, WATCHDOG_USEC: "400000" }
+      const own = await startEdge(stage.edge, VRRP_CONFIG, { env })
+      await own.waitState("active")
+      const addresses = await stage.edge.watchAddresses()
+      const debug = await stopThread(fifoThread(own.pid))
+      const stoppedAt = epochMs()
+      expect(await own.process.ended()).toBe(1)
+      const endedAt = epochMs()
+      const gone = addresses.events("10.0.0.40").find(({ type }) => type === "removed")
+      report("vrrp thread stopped by ptrace", {
+        "address gone after ms": (gone?.atMs ?? Number.NaN) - stoppedAt,
+        "process ended after ms": endedAt - stoppedAt,
+      })
+      // The lease is 2 s and the kernel looks about twice a second.
+      expect(gone?.atMs).toBeLessThan(stoppedAt + 3_500)
+      expect(endedAt - stoppedAt).toBeLessThan(5_000)
+      expect(own.process.output).toContain('Giving up reason="vrrp thread hangs"')
+      const fed = manager.notices.filter(({ text }) => text === "WATCHDOG=1").at(-1)
+      expect(fed?.atMs).toBeLessThan(endedAt)
+      await debug.stop()
+    },
+  )
+})
+
+/** Stops a thread as a debugger does, until the program that is returned ends. */
+async function stopThread(thread: number): Promise<ManagedProcess> {
+  const program = `${import.meta.dir}/programs/stop-thread.py`
+  const child = stage.edge.spawn(["python3", program, String(thread)], { name: "stop-thread" })
+  await child.waitFor("stopped")
+  return child
+}
+
+/** The one under SCHED_FIFO. */
+function fifoThread(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`)
+  const policy = (thread: string) => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8")
+    // Field 41, counted after the command name, which may itself hold blanks.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38]
+  }
+  return Number(
+    nth(
+      threads.filter((thread) => policy(thread) === "1"),
+      0,
+    ),
+  )
+}
+
 /** Bun names them so; where there is no virtual router all of them are data threads. */
 function workerThread(pid: number): number {
   const threads = readdirSync(`/proc/${pid}/task`)
@@ -340,6 +390,13 @@ ${stream("half", 5020, `${GOOD}, "10.0.0.12:4000"`)}
 ${stream("hole", 5021, '"10.0.0.12:4000"')}
 ${stream("resets", 5030, GOOD)}
 ${stream("reset", 5031, '"10.0.0.12:4004"')}
+`
+const VRRP_CONFIG = `[[vrrp]]
+name = "v"
+interface = "eth0"
+virtual_router_id = 51
+advertisement_interval = "100ms"
+addresses = ["10.0.0.40"]
 `
 const THREADS_CONFIG = `[node]
 threads = 2
