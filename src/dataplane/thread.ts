@@ -39,15 +39,19 @@ const ACCESS_BATCH_MAX = 512
 declare const self: Worker
 self.onmessage = (event: MessageEvent<DataThreadStart>) => {
   new DataThread(event.data).run()
+  self.onmessage = null // nothing keeps the Worker any more: it ends
 }
 
 class DataThread implements Handler {
-  readonly #reactor = new Reactor()
+  readonly #reactor = new Reactor(() => this.#progress())
+  readonly #ledger: FdLedger
   readonly #heartbeat: Heartbeat
   readonly #mailbox: MailboxReader<ToDataThread>
   readonly #context: StreamContext
   readonly #pools = new Map<string, StreamPool>()
   readonly #listeners = new Map<string, StreamListener>()
+  /** The same, for a loop that runs in every pass. */
+  #listenerList: readonly StreamListener[] = []
   readonly #faultInjection: boolean
   #accessRecords: StreamRecord[] = []
   #isStopping = false
@@ -60,6 +64,8 @@ class DataThread implements Handler {
     const allServerCounters = start.serverCounters.map(serverCounters)
     const allListenerCounters = start.listenerCounters.map(listenerCounters)
     const ledger = new FdLedger(start.ledger)
+    ledger.take(this.#reactor.descriptor, start.owner)
+    this.#ledger = ledger
     this.#context = {
       reactor: this.#reactor,
       pipes: new PipePool(ledger, start.owner),
@@ -79,19 +85,26 @@ class DataThread implements Handler {
     this.#reactor.add(this.#mailbox.doorbell, EPOLLIN, this)
   }
 
+  /** Returns when control says so; throws when something is wrong that no connection can answer for. */
   run(): void {
     post({ type: "started" })
-    while (!this.#isStopping && !this.#heartbeat.isRetired) {
-      this.#heartbeat.beat()
+    while (!this.#isStopping) {
       this.#reactor.pass(PASS_WAIT_MS_MAX)
-      for (const listener of this.#listeners.values()) {
-        if (listener.isPaused) listener.resumeIfRoom()
-      }
+      for (const listener of this.#listenerList) if (listener.isPaused) listener.resumeIfRoom()
       this.#flushAccess()
     }
+    this.#ledger.release(this.#reactor.descriptor)
     this.#reactor.close()
-    if (!this.#heartbeat.isRetired) post({ type: "stopped" })
-    self.terminate?.()
+    post({ type: "stopped" })
+  }
+
+  /**
+   * After each wait and before each handler. A long pass is no hang, a long handler is; and a thread
+   * that was given up and comes to must not touch what its replacement counts in.
+   */
+  #progress(): void {
+    if (this.#heartbeat.isRetired) throw new Error("Retired: another thread has taken over")
+    this.#heartbeat.beat()
   }
 
   handle(): void {
@@ -131,6 +144,7 @@ class DataThread implements Handler {
       this.#listeners.get(id)?.detach()
       this.#listeners.delete(id)
     }
+    this.#listenerList = [...this.#listeners.values()]
     for (const name of message.pools.remove) this.#pools.delete(name)
     this.#context.accessLog = message.accessLog
       ? (record) => {
