@@ -25,6 +25,7 @@ const DETACH_ROUNDS_MAX = 80
 /** Nothing tells when there is room again; until then clients wait in the kernel's backlog. */
 const OUT_OF_RESOURCES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM]
 const OUT_OF_RESOURCES_PAUSE_MS = 100
+const FULL_WARNING_INTERVAL_MS = 1_000
 
 export interface StreamListenerSpec extends ListenerSettings {
   readonly allow: readonly Prefix[]
@@ -38,6 +39,7 @@ export class StreamListener implements Handler {
   #access: AccessList
   #isPaused = false
   #pausedUntil = instant(0)
+  #warnedFullUntil = instant(0)
 
   constructor(context: StreamContext, fd: number, spec: StreamListenerSpec) {
     this.#context = context
@@ -129,6 +131,7 @@ export class StreamListener implements Handler {
     const pool = pools.get(settings.pool)
     if (pool === undefined || !budget.take()) {
       listenerCounters.add(settings.row, pool === undefined ? "no_server" : "exhausted", 1)
+      if (pool !== undefined) this.#warnFull()
       return closeFd(client)
     }
     ledger.take(client, owner)
@@ -145,6 +148,18 @@ export class StreamListener implements Handler {
     } catch (error) {
       session.fail(error)
     }
+  }
+
+  /** At most once a second: the counter has the number, and there may be thousands. */
+  #warnFull(): void {
+    const { reactor, budget, log } = this.#context
+    if (reactor.now < this.#warnedFullUntil) return
+    this.#warnedFullUntil = after(reactor.now, FULL_WARNING_INTERVAL_MS)
+    log("warn", "Client turned away: no descriptors left for its connection", {
+      stream: this.#settings.stream,
+      sessions_max: budget.sessionsMax,
+      advice: "see LimitNOFILE",
+    })
   }
 
   #permitsPeer(): boolean {
