@@ -9,6 +9,7 @@ stamp=node_modules/.package-lock.json # npm writes it at the end of an install
 
 # A linked node_modules is somebody else's: npm ci would empty it.
 if [ ! -L node_modules ] && { [ ! -e "$stamp" ] || [ package-lock.json -nt "$stamp" ]; }; then
+  echo "Installing packages ..." >&2
   npm ci --silent --no-audit --no-fund --no-progress || {
     echo "bootstrap: npm ci failed; run it by hand to see why" >&2
     exit 1

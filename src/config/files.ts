@@ -84,13 +84,21 @@ function attempt<T>(operation: () => FileResult<T>): FileResult<T> {
   }
 }
 
+/** What to do about a file that cannot be read; "" where `reason` says enough. */
+export function readHint(path: string, reason: string): string {
+  if (reason !== DENIED) return ""
+  return `Let the user of causeway.service read it: chgrp causeway ${path}; chmod g+r ${path}`
+}
+
 function reasonOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === "ENOENT") return "no such file (ENOENT)"
-  if (code === "EACCES") return "permission denied (EACCES)"
+  if (code === "EACCES") return DENIED
   if (code?.startsWith("ERR_ENCODING")) return "it is not UTF-8 text"
   return code ?? message
 }
+
+const DENIED = "permission denied (EACCES)"
 
 /** Room for some thousand listeners; a file larger than this is not a configuration. */
 const FILE_BYTES_MAX = 1024 * 1024

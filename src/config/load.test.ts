@@ -67,6 +67,27 @@ test("loadConfig() names the file it cannot read", () => {
   })
 })
 
+test.each([
+  ["the configuration", "/etc/causeway/causeway.toml"],
+  ["an included file", "/etc/causeway/conf.d/a.toml"],
+  ["a password", "/etc/causeway/password"],
+])("loadConfig() says who must be able to read %s when that is denied", (_what, path) => {
+  const text = `include = ["conf.d/a.toml"]\n${POOL}[pool.check]
+type = "mysql"\nuser = "check"\npassword_file = "/etc/causeway/password"\n`
+  const files = memoryFiles({
+    "/etc/causeway/causeway.toml": text,
+    "/etc/causeway/conf.d/a.toml": "",
+    "/etc/causeway/password": "secret",
+  })
+  const read: typeof files.read = (asked) =>
+    asked === path ? { ok: false, reason: "permission denied (EACCES)" } : files.read(asked)
+  const environment = { files: { ...files, read }, hostName: "edge-a" }
+  const result = loadConfig("/etc/causeway/causeway.toml", environment)
+  expect(result.ok ? [] : result.diagnostics.map(({ hint }) => hint)).toEqual([
+    `Let the user of causeway.service read it: chgrp causeway ${path}; chmod g+r ${path}`,
+  ])
+})
+
 test("loadConfig() reads included files in order, each once", () => {
   const result = loadText(`include = ["conf.d/*.toml", "/srv/b.toml", "conf.d/a.toml"]\n${POOL}`, {
     "/etc/causeway/conf.d/a.toml": STREAM,

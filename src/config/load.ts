@@ -11,7 +11,7 @@ import type { Config } from "./config.ts"
 import type { Context } from "./decode.ts"
 import { type Diagnostic, sortDiagnostics } from "./diagnostic.ts"
 import { completeConfig, type Draft, decodeDocument } from "./draft.ts"
-import { diskFiles, type Files, hasGlob, resolveFrom } from "./files.ts"
+import { diskFiles, type Files, hasGlob, readHint, resolveFrom } from "./files.ts"
 import { adviseKey } from "./known-keys.ts"
 import { mergeDocuments, reportConflicts } from "./merge.ts"
 import { Report } from "./report.ts"
@@ -93,7 +93,8 @@ function matchingPaths(item: TomlNode, mainPath: string, { report, files }: Cont
 function readIncluded(path: string, item: TomlNode, { report, files }: Context): Source[] {
   const file = files.read(path)
   if (file.ok) return [{ path, text: file.value.text }]
-  report.error(item, `Cannot read the included file ${path}: ${file.reason}`)
+  const message = `Cannot read the included file ${path}: ${file.reason}`
+  report.error(item, message, readHint(path, file.reason))
   return []
 }
 
@@ -143,7 +144,7 @@ function unreadable(file: string, reason: string): Diagnostic {
     column: 0,
     path: "",
     message: `Cannot read the configuration: ${reason}`,
-    hint: "Name another file with -c FILE",
+    hint: readHint(file, reason) || "Name another file with -c FILE",
     sourceLine: "",
   }
 }

@@ -1,5 +1,6 @@
 /** Files that the configuration names: read or at least looked at when it is loaded. */
 import { type Context, INVALID, type Invalid } from "./decode.ts"
+import { readHint } from "./files.ts"
 import type { TomlNode } from "./toml.ts"
 
 /** The text of a secret without its final line end; warns when everybody may read it. */
@@ -7,7 +8,7 @@ export function readSecret(node: TomlNode, path: string, context: Context): stri
   const { report, files } = context
   const file = files.read(path)
   if (!file.ok) {
-    report.error(node, `Cannot read ${path}: ${file.reason}`)
+    report.error(node, `Cannot read ${path}: ${file.reason}`, readHint(path, file.reason))
     return INVALID
   }
   if ((file.value.mode & 0o004) !== 0) {

@@ -25,6 +25,7 @@ const DETACH_ROUNDS_MAX = 80
 /** Nothing tells when there is room again; until then clients wait in the kernel's backlog. */
 const OUT_OF_RESOURCES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM]
 const OUT_OF_RESOURCES_PAUSE_MS = 100
+const FULL_WARNING_INTERVAL_MS = 1_000
 
 export interface AcceptorEnvironment {
   readonly reactor: Reactor
@@ -51,6 +52,7 @@ export interface AcceptorOwner {
    * budget; who ends it takes it out of both.
    */
   start(client: number): void
+  warn(message: string, fields: Readonly<Record<string, string | number>>): void
   fail(error: unknown): void
 }
 
@@ -62,6 +64,7 @@ export class Acceptor implements Handler {
   #access: AccessList
   #isPaused = false
   #pausedUntil = instant(0)
+  #warnedFullUntil = instant(0)
 
   constructor(
     environment: AcceptorEnvironment,
@@ -148,10 +151,22 @@ export class Acceptor implements Handler {
     }
     if (!budget.take()) {
       this.#owner.refused("exhausted")
+      this.#warnFull()
       return closeFd(client)
     }
     ledger.take(client, owner)
     this.#owner.start(client)
+  }
+
+  /** At most once a second: the counter has the number, and there may be thousands. */
+  #warnFull(): void {
+    const { reactor, budget } = this.#environment
+    if (reactor.now < this.#warnedFullUntil) return
+    this.#warnedFullUntil = after(reactor.now, FULL_WARNING_INTERVAL_MS)
+    this.#owner.warn("Client turned away: no descriptors left for its connection", {
+      sessions_max: budget.sessionsMax,
+      advice: "see LimitNOFILE",
+    })
   }
 
   #permitsPeer(): boolean {

@@ -142,11 +142,11 @@ export class DataThreads {
     return this.#options.count
   }
 
-  /** Resolves when every thread runs its loop. */
+  /** Resolves when every thread runs its loop, or has ended and is being replaced. */
   async start(): Promise<void> {
     for (let index = 0; index < this.#options.count; index++) this.#threads.push(this.#spawn(index))
     this.#watch = setInterval(() => this.#watchHeartbeats(), WATCH_INTERVAL_MS)
-    await Promise.all(this.#threads.map((thread) => thread.started))
+    await Promise.all(this.#threads.map(({ started, ended }) => Promise.race([started, ended])))
   }
 
   /** Whether every thread beats: one that is silent has not been replaced yet. */
@@ -212,22 +212,33 @@ export class DataThreads {
     for (const service of change.services.set) this.#services.set(service.config.name, service)
     for (const name of change.services.remove) this.#services.delete(name)
     this.#accessLog = change.accessLog
-    await Promise.all(
-      this.#threads.map((thread) =>
-        thread.ask((id) => ({
-          type: "configure",
-          id,
-          pools: change.pools,
-          services: change.services,
-          listeners: {
-            set: change.listeners.set.map((spec) => this.#listenerFor(thread.index, spec.id)),
-            remove: change.listeners.remove,
-          },
-          accessLog: change.accessLog,
-        })),
-      ),
-    )
-    for (const id of change.listeners.remove) this.#closeListener(id)
+    // Before anything is awaited: a thread replaced meanwhile must not be given what goes away.
+    const removed = change.listeners.remove.flatMap((id) => this.#withdraw(id))
+    await Promise.all(this.#threads.map((thread) => this.#tell(thread, change, removed)))
+  }
+
+  async #tell(
+    thread: DataThread,
+    { pools, services, listeners, accessLog }: DataThreadsChange,
+    removed: readonly Listener[],
+  ): Promise<void> {
+    const set = listeners.set.map(({ id }) => this.#listenerFor(thread.index, id))
+    const hasLetGo = await thread.ask((id) => ({
+      type: "configure",
+      id,
+      pools,
+      services,
+      listeners: { set, remove: listeners.remove },
+      accessLog,
+    }))
+    for (const { sockets } of removed) {
+      const socket = sockets[thread.index]
+      if (socket === undefined) continue
+      // Who has not answered may still use the number: it is kept until the thread has ended.
+      shutdownListening(socket.number)
+      if (hasLetGo) socket.close()
+      else thread.leftovers.push(socket)
+    }
   }
 
   /** Resets what came through `addresses`; resolves when every thread has, or has not answered. */
@@ -265,7 +276,9 @@ export class DataThreads {
     for (const thread of this.#threads) thread.mailbox.post({ type: "stop" })
     const patience = Bun.sleep(ANSWER_WAIT_MS)
     await Promise.all(this.#threads.map((thread) => Promise.race([thread.ended, patience])))
-    for (const id of [...this.#listeners.keys()]) this.#closeListener(id)
+    for (const id of [...this.#listeners.keys()]) {
+      for (const { sockets } of this.#withdraw(id)) for (const socket of sockets) socket.close()
+    }
   }
 
   #spawn(index: number): DataThread {
@@ -317,9 +330,11 @@ export class DataThreads {
     return { ...listener.template, fd: socket.number }
   }
 
-  #closeListener(id: string): void {
-    for (const socket of this.#listeners.get(id)?.sockets ?? []) socket.close()
+  /** Takes a listener from the books; its sockets are the caller's to close. */
+  #withdraw(id: string): Listener[] {
+    const listener = this.#listeners.get(id)
     this.#listeners.delete(id)
+    return listener === undefined ? [] : [listener]
   }
 
   #watchHeartbeats(): void {
@@ -349,18 +364,22 @@ export class DataThreads {
   #ended(thread: DataThread): void {
     thread.markEnded()
     this.#hung.delete(thread)
-    if (this.#isStopping) return
-    if (this.#threads[thread.index] === thread) this.#replace(thread, "ended")
-    else this.#closeLeftovers(thread) // a hung one that was replaced before
+    const isMissed = this.#threads[thread.index] === thread && !this.#isStopping
+    if (isMissed) this.#replace(thread, "ended")
+    else this.#closeLeftovers(thread) // stopped, or hung and replaced before
   }
 
   #replace(thread: DataThread, why: "hung" | "ended"): void {
     const { index } = thread
     thread.heartbeat.retire()
     this.#log("error", "Data thread replaced", { thread: index, why })
-    this.#takeOutOfService(thread, why)
+    try {
+      this.#takeOutOfService(thread, why)
+    } catch (error) {
+      return this.#giveUp(`a data thread cannot be replaced: ${error}`)
+    }
     if (!this.#mayRestart()) {
-      return this.#options.onHopeless(`data threads ended ${DEATHS_MAX} times within a minute`)
+      return this.#giveUp(`data threads ended ${DEATHS_MAX} times within a minute`)
     }
     this.#restarts++
     const replacement = this.#spawn(index)
@@ -371,7 +390,7 @@ export class DataThreads {
       pools: { set: [...this.#pools.values()], remove: [] },
       services: { set: [...this.#services.values()], remove: [] },
       listeners: {
-        set: [...this.#listeners.keys()].map((id) => this.#listenerFor(index, id)),
+        set: this.#servedIds().map((id) => this.#listenerFor(index, id)),
         remove: [],
       },
       accessLog: this.#accessLog,
@@ -379,13 +398,25 @@ export class DataThreads {
     if (why === "hung") this.#hung.add(thread)
   }
 
+  /** Listeners that threads were told of; others are open, but the pools of theirs may not be there. */
+  #servedIds(): string[] {
+    return [...this.#listeners].filter(([, { served }]) => served !== undefined).map(([id]) => id)
+  }
+
+  #giveUp(reason: string): void {
+    this.#isStopping = true
+    clearInterval(this.#watch)
+    this.#options.onHopeless(reason)
+  }
+
   /** Its clients are reset and the kernel hands its share of new ones to a fresh set of sockets. */
   #takeOutOfService(thread: DataThread, why: "hung" | "ended"): void {
     for (const listener of this.#listeners.values()) {
       const old = listener.sockets[thread.index]
       if (old === undefined) continue
-      shutdownListening(old.number)
+      // The new one first: nobody is refused in between.
       listener.sockets[thread.index] = listenTcp(listener.template.endpoint, { reusePort: true })
+      shutdownListening(old.number)
       thread.leftovers.push(old)
     }
     if (why === "ended") this.#closeLeftovers(thread)
@@ -402,8 +433,9 @@ export class DataThreads {
   #closeLeftovers(thread: DataThread): void {
     for (const socket of thread.leftovers.splice(0)) socket.close()
     for (const fd of this.#ledger.heldBy(thread.owner)) {
-      resetFd(fd)
+      // Once it is closed, another thread may open and enter the same number.
       this.#ledger.release(fd)
+      resetFd(fd)
     }
     thread.mailbox.close()
   }
@@ -450,16 +482,17 @@ class DataThread {
     this.markEnded = ended.resolve
   }
 
-  /** Sends a message that `done` answers; resolves then, or when the thread does not answer. */
-  async ask(message: (id: number) => ToDataThread): Promise<void> {
+  /** Sends a message that `done` answers. False when there is no answer and the thread lives on. */
+  async ask(message: (id: number) => ToDataThread): Promise<boolean> {
     const id = this.#nextId++
-    const answered = Promise.withResolvers<void>()
-    const patience = setTimeout(answered.resolve, ANSWER_WAIT_MS)
-    this.#answers.set(id, answered.resolve)
+    const answered = Promise.withResolvers<boolean>()
+    const patience = setTimeout(() => answered.resolve(false), ANSWER_WAIT_MS)
+    this.#answers.set(id, () => answered.resolve(true))
     this.mailbox.post(message(id))
-    await Promise.race([answered.promise, this.ended])
+    const hasAnswered = await Promise.race([answered.promise, this.ended.then(() => true)])
     clearTimeout(patience)
     this.#answers.delete(id)
+    return hasAnswered
   }
 
   answer(id: number): void {

@@ -46,10 +46,12 @@ const ACCESS_BATCH_MAX = 512
 declare const self: Worker
 self.onmessage = (event: MessageEvent<DataThreadStart>) => {
   new DataThread(event.data).run()
+  self.onmessage = null // nothing keeps the Worker any more: it ends
 }
 
 class DataThread implements Handler {
-  readonly #reactor = new Reactor()
+  readonly #reactor = new Reactor(() => this.#progress())
+  readonly #ledger: FdLedger
   readonly #heartbeat: Heartbeat
   readonly #mailbox: MailboxReader<ToDataThread>
   readonly #stream: StreamContext
@@ -72,6 +74,8 @@ class DataThread implements Handler {
     const allListenerCounters = start.listenerCounters.map(listenerCounters)
     const allHttpCounters = start.httpCounters.map(httpCounters)
     const ledger = new FdLedger(start.ledger)
+    ledger.take(this.#reactor.descriptor, start.owner)
+    this.#ledger = ledger
     const shared = {
       reactor: this.#reactor,
       pipes: new PipePool(ledger, start.owner),
@@ -110,17 +114,26 @@ class DataThread implements Handler {
     this.#reactor.add(this.#mailbox.doorbell, EPOLLIN, this)
   }
 
+  /** Returns when control says so; throws when something is wrong that no connection can answer for. */
   run(): void {
     post({ type: "started" })
-    while (!this.#isStopping && !this.#heartbeat.isRetired) {
-      this.#heartbeat.beat()
+    while (!this.#isStopping) {
       this.#reactor.pass(PASS_WAIT_MS_MAX)
       this.#listeners.resumePaused()
       this.#flushAccess()
     }
+    this.#ledger.release(this.#reactor.descriptor)
     this.#reactor.close()
-    if (!this.#heartbeat.isRetired) post({ type: "stopped" })
-    self.terminate?.()
+    post({ type: "stopped" })
+  }
+
+  /**
+   * After each wait and before each handler. A long pass is no hang, a long handler is; and a thread
+   * that was given up and comes to must not touch what its replacement counts in.
+   */
+  #progress(): void {
+    if (this.#heartbeat.isRetired) throw new Error("Retired: another thread has taken over")
+    this.#heartbeat.beat()
   }
 
   handle(): void {

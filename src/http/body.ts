@@ -15,23 +15,16 @@ export class BodyCursor {
   contentBytes = 0
   readonly #scanner: ChunkedScanner | undefined
 
-  constructor(framing: Framing, length: number) {
+  /** `notesContent`: for somebody who takes the chunks apart, see `lastContent`. */
+  constructor(framing: Framing, length: number, notesContent = false) {
     this.framing = framing === "length" && length === 0 ? "none" : framing
     this.left = framing === "length" ? length : 0
-    this.#scanner = framing === "chunked" ? new ChunkedScanner() : undefined
+    this.#scanner = framing === "chunked" ? new ChunkedScanner({ notesContent }) : undefined
   }
 
   get isDone(): boolean {
-    switch (this.framing) {
-      case "none":
-        return true
-      case "length":
-        return this.left === 0
-      case "chunked":
-        return this.#scanner?.isDone === true
-      case "until-close":
-        return false
-    }
+    if (this.#scanner !== undefined) return this.#scanner.isDone
+    return this.framing !== "until-close" && this.left === 0
   }
 
   /** Offset after the part of `bytes[start…end)` that belongs to the body, or what is wrong. */
@@ -47,9 +40,9 @@ export class BodyCursor {
     return start + count
   }
 
-  /** Where the content lay in the bytes of the last `take`: all of it, or the insides of chunks. */
+  /** Where the insides of chunks lay in the bytes of the last `take`. */
   get lastContent(): readonly (readonly [start: number, end: number])[] {
-    return this.#scanner?.content ?? []
+    return this.#scanner?.content ?? NOTHING
   }
 
   /** Bytes that may pass without being looked at (to be spliced). */
@@ -65,6 +58,8 @@ export class BodyCursor {
   }
 }
 
+const NOTHING: readonly (readonly [number, number])[] = []
+
 /** Shared by all messages without a body. */
 export const NO_BODY = new BodyCursor("none", 0)
 
@@ -73,11 +68,14 @@ export function requestBody(head: RequestHead): BodyCursor {
   return head.contentLength > 0 ? new BodyCursor("length", head.contentLength) : NO_BODY
 }
 
-/** `method` is the request's: the response to HEAD has the fields of a body and none. */
-export function responseBody(head: ResponseHead, method: string): BodyCursor {
+/** The response to HEAD has the fields of a body and none. `decodes`: chunks will be taken apart. */
+export function responseBody(
+  head: ResponseHead,
+  request: { readonly method: string; readonly decodes: boolean },
+): BodyCursor {
   const { status } = head
-  if (method === "HEAD" || status === 204 || status === 304 || status < 200) return NO_BODY
-  if (head.isChunked) return new BodyCursor("chunked", 0)
+  if (request.method === "HEAD" || status === 204 || status === 304 || status < 200) return NO_BODY
+  if (head.isChunked) return new BodyCursor("chunked", 0, request.decodes)
   if (head.contentLength >= 0) {
     return head.contentLength === 0 ? NO_BODY : new BodyCursor("length", head.contentLength)
   }

@@ -53,6 +53,10 @@ export class HttpListener implements AcceptorOwner {
     new ClientConnection(this.#context, this.#settings, { transport, address })
   }
 
+  warn(message: string, fields: Readonly<Record<string, string | number>>): void {
+    this.#context.log("warn", message, { listener: this.#settings.name, ...fields })
+  }
+
   fail(error: unknown): void {
     this.#context.log("error", "Accepting a connection failed", {
       listener: this.#settings.name,

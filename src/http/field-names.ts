@@ -2,6 +2,7 @@
  * Field names that the proxy itself acts on, each with a number, so that the parser names a field
  * once and everyone after it compares numbers.
  */
+import { NAME } from "./syntax.ts"
 
 export const FIELD_NAMES = [
   "host",
@@ -27,12 +28,18 @@ export const FIELD_NAMES = [
   "authorization",
   "origin",
   "http2-settings",
+  "proxy",
 ] as const
 
 export type FieldName = (typeof FIELD_NAMES)[number]
 
 /** 0 is any other name. */
 export const OTHER_FIELD = 0
+/**
+ * A name of ours with "_" for "-" ("X_Real_IP"): nobody's field, but a server that makes variables
+ * of names would take it for the real one. It is never copied (nginx drops such names, too).
+ */
+export const DISGUISED_FIELD = 255
 
 const numbers = Object.fromEntries(FIELD_NAMES.map((name, index) => [name, index + 1]))
 /** The number of each name, from 1. */
@@ -40,11 +47,12 @@ export const FIELD: Readonly<Record<FieldName, number>> = numbers as Record<Fiel
 
 export const HASH_SEED = 0x811c9dc5 | 0
 
-/** One step of the hash over a name's bytes, which folds case. */
-export function hashStep(hash: number, byte: number): number {
-  return Math.imul(hash ^ (byte | 0x20), 0x01000193)
+/** One step of the hash over a name's bytes, each as `NAME` folds it. */
+export function hashStep(hash: number, folded: number): number {
+  return Math.imul(hash ^ folded, 0x01000193)
 }
 
+const UNDERSCORE = 0x5f
 const BUCKETS = 1024
 const buckets = new Uint8Array(BUCKETS)
 for (const name of FIELD_NAMES) {
@@ -62,11 +70,13 @@ export function fieldNumber(hash: number, bytes: Uint8Array, start: number, end:
   if (number === 0) return OTHER_FIELD
   const name = FIELD_NAMES[number - 1] as string
   if (name.length !== end - start) return OTHER_FIELD
+  let isDisguised = false
   for (let at = 0; at < name.length; at++) {
-    // Token bytes only: no other token byte maps to a letter or "-" by setting bit 5 … but "\r".
-    if (((bytes[start + at] as number) | 0x20) !== name.charCodeAt(at)) return OTHER_FIELD
+    const byte = bytes[start + at] as number
+    if (NAME[byte] !== name.charCodeAt(at)) return OTHER_FIELD
+    if (byte === UNDERSCORE) isDisguised = true
   }
-  return number
+  return isDisguised ? DISGUISED_FIELD : number
 }
 
 function hashOf(name: string): number {

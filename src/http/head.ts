@@ -11,14 +11,18 @@
  * space before the colon, both lengths, lengths that are not plain digits. What is refused, and with
  * which status, is in `HeadError`.
  */
+import { parseAddress } from "../net/address.ts"
 import { FIELD, fieldNumber, HASH_SEED, hashStep } from "./field-names.ts"
 import {
+  ASTERISK,
   COLON,
   CR,
   equalsIgnoringCase,
   FIELD_VALUE,
   HTAB,
   LF,
+  NAME,
+  SLASH,
   SP,
   TARGET,
   TOKEN,
@@ -34,6 +38,7 @@ export type HeadError =
   | "obs-fold"
   | "bare-cr"
   | "bare-lf"
+  | "target-too-long"
   | "head-too-large"
   | "too-many-fields"
   | "missing-host"
@@ -43,6 +48,8 @@ export type HeadError =
   | "unsupported-transfer-coding"
   | "length-and-transfer-encoding"
   | "bad-target"
+  /** CONNECT and TRACE: an edge is no forward proxy, and shows nobody what it adds to a request. */
+  | "method-not-served"
   | "unknown-expectation"
 
 export interface HeadLimits {
@@ -52,6 +59,10 @@ export interface HeadLimits {
 
 /** Answers of `parse` beside an error. */
 export type HeadResult = "complete" | "incomplete" | HeadError
+
+/** Codings that exist (RFC 9112 §7.2 and what is taken for one), chunked last if at all. */
+const KNOWN_CODINGS =
+  /^(x-)?(gzip|deflate|compress|identity|br|zstd)([\t ]*,[\t ]*(x-)?(gzip|deflate|compress))*([\t ]*,[\t ]*chunked)?$/
 
 const CELLS = 4
 const FIELDS_MAX = 1024
@@ -84,11 +95,12 @@ export abstract class Head {
     this.reset()
     const limit = Math.min(end, start + limits.headBytesMax)
     const line = this.parseStartLine(bytes, start, limit)
-    if (typeof line === "string") return this.#orTooLarge(line, limit < end)
+    if (line === "incomplete") return limit < end ? "target-too-long" : line
+    if (typeof line === "string") return line
     this.fieldsStart = line
     const result = this.#parseFields(line, limit, limits.fieldsMax)
-    if (result !== "complete") return this.#orTooLarge(result, limit < end)
-    return this.checkFields()
+    if (result === "incomplete") return limit < end ? "head-too-large" : result
+    return result === "complete" ? this.checkFields() : result
   }
 
   /** Text of field `index`'s value, Latin-1. */
@@ -129,12 +141,19 @@ export abstract class Head {
   hasValue(index: number, value: string): boolean {
     const at = index * CELLS
     const { ranges } = this
-    return equalsIgnoringCase(
-      value,
-      this.bytes,
-      ranges[at + 2] as number,
-      ranges[at + 3] as number,
-    )
+    return equalsIgnoringCase(value, this.bytes, ranges[at + 2] as number, ranges[at + 3] as number)
+  }
+
+  /** Whether field `index` has this name, folded by `foldedName`. */
+  hasName(index: number, folded: string): boolean {
+    const at = index * CELLS
+    const start = this.ranges[at] as number
+    if ((this.ranges[at + 1] as number) - start !== folded.length) return false
+    for (let offset = 0; offset < folded.length; offset++) {
+      const byte = this.bytes[start + offset] as number
+      if (NAME[byte] !== folded.charCodeAt(offset)) return false
+    }
+    return true
   }
 
   /** First byte of a field's line. */
@@ -174,10 +193,6 @@ export abstract class Head {
     return this.isChunked && this.minorVersion === 0 ? "bad-transfer-encoding" : "complete"
   }
 
-  #orTooLarge(result: HeadResult, isCut: boolean): HeadResult {
-    return result === "incomplete" && isCut ? "head-too-large" : result
-  }
-
   #parseFields(start: number, end: number, fieldsMax: number): HeadResult {
     const { bytes } = this
     let at = start
@@ -200,8 +215,11 @@ export abstract class Head {
     const { bytes, ranges } = this
     let hash = HASH_SEED
     let at = start
-    while (at < end && TOKEN[bytes[at] as number] === 1)
-      hash = hashStep(hash, bytes[at++] as number)
+    for (; at < end; at++) {
+      const folded = NAME[bytes[at] as number] as number
+      if (folded === 0) break
+      hash = hashStep(hash, folded)
+    }
     if (at >= end) return "incomplete"
     if (bytes[at] !== COLON || at === start) return nameError(bytes[at] as number, at === start)
     const nameEnd = at++
@@ -246,8 +264,7 @@ export abstract class Head {
       return undefined
     }
     const value = this.value(index).toLowerCase()
-    const isKnownForm = /^(gzip|x-gzip|deflate|compress|x-compress|identity|br|zstd)$/.test(value)
-    return isKnownForm ? "unsupported-transfer-coding" : "bad-transfer-encoding"
+    return KNOWN_CODINGS.test(value) ? "unsupported-transfer-coding" : "bad-transfer-encoding"
   }
 }
 
@@ -284,13 +301,19 @@ export class RequestHead extends Head {
     end: number,
   ): number | HeadResult {
     // RFC 9112 §2.2: one empty line before a request is forgiven (a client's stray CRLF).
-    const start = bytes[first] === CR && bytes[first + 1] === LF ? first + 2 : first
+    let start = first
+    if (start < end && bytes[start] === CR) {
+      if (start + 1 >= end) return "incomplete"
+      if (bytes[start + 1] === LF) start += 2
+    }
     this.start = start
     let at = start
     while (at < end && TOKEN[bytes[at] as number] === 1) at++
     if (at >= end) return "incomplete"
     if (bytes[at] !== SP || at === start) return startLineError(bytes[at] as number)
-    this.method = methodName(bytes, start, at)
+    const method = methodName(bytes, start, at)
+    if (method === undefined) return "bad-start-line"
+    this.method = method
     this.targetStart = ++at
     while (at < end && TARGET[bytes[at] as number] === 1) at++
     if (at >= end) return "incomplete"
@@ -302,9 +325,8 @@ export class RequestHead extends Head {
   protected override checkFields(): HeadResult {
     const framing = this.checkFraming()
     if (framing !== "complete") return framing
-    const host = this.#checkHost()
-    if (host !== undefined) return host
-    return this.#checkExpect()
+    if (this.method === "CONNECT" || this.method === "TRACE") return "method-not-served"
+    return this.#checkHost() ?? this.#checkTarget() ?? this.#checkExpect()
   }
 
   #parseVersion(start: number, end: number): number | HeadResult {
@@ -327,22 +349,27 @@ export class RequestHead extends Head {
   }
 
   #checkHost(): HeadError | undefined {
-    let authority: string | undefined
+    let found = -1
     for (let index = 0; index < this.fieldCount; index++) {
       if (this.numbers[index] !== FIELD.host) continue
-      if (authority !== undefined) return "bad-host"
-      authority = this.#authorityOf(index)
+      if (found >= 0) return "bad-host"
+      found = index
     }
-    if (authority === undefined && this.minorVersion === 1) return "missing-host"
-    const target = this.#checkTarget(authority ?? "")
-    if (target === undefined) return "bad-target"
-    if (target === "" && this.minorVersion === 0) return undefined
-    const host = target === this.#lastAuthority ? this.#lastHost : hostOf(target)
-    if (host === undefined) return "bad-host"
-    this.#lastAuthority = target
-    this.#lastHost = host
-    this.authority = target
-    this.host = host
+    if (found < 0) return this.minorVersion === 1 ? "missing-host" : undefined
+    const authority = this.#authorityOf(found)
+    if (authority === "" && this.minorVersion === 0) return undefined
+    return this.#useAuthority(authority)
+  }
+
+  #useAuthority(authority: string): HeadError | undefined {
+    if (authority === "" || authority !== this.#lastAuthority) {
+      const host = hostOf(authority)
+      if (host === undefined) return "bad-host"
+      this.#lastAuthority = authority
+      this.#lastHost = host
+    }
+    this.authority = authority
+    this.host = this.#lastHost
     return undefined
   }
 
@@ -358,37 +385,37 @@ export class RequestHead extends Head {
     return last
   }
 
-  /** Finds path and query; returns the authority to use, or undefined for a malformed target. */
-  #checkTarget(authority: string): string | undefined {
+  /** Finds path and query (RFC 9112 §3.2). */
+  #checkTarget(): HeadError | undefined {
     const { bytes, targetStart, targetEnd } = this
     this.pathStart = targetStart
     this.pathEnd = targetEnd
-    if (bytes[targetStart] === 0x2f) return authority
-    if (this.method === "CONNECT") {
-      const target = latin1(bytes, targetStart, targetEnd)
-      return /:\d+$/.test(target) ? target : undefined
-    }
-    if (bytes[targetStart] === 0x2a && targetEnd - targetStart === 1) {
-      return this.method === "OPTIONS" ? authority : undefined
+    if (bytes[targetStart] === SLASH) return undefined
+    if (bytes[targetStart] === ASTERISK && targetEnd - targetStart === 1) {
+      return this.method === "OPTIONS" ? undefined : "bad-target"
     }
     return this.#checkAbsoluteForm()
   }
 
-  #checkAbsoluteForm(): string | undefined {
+  /** Its authority counts, whatever Host says (RFC 9112 §3.2.2). */
+  #checkAbsoluteForm(): HeadError | undefined {
     const { bytes, targetStart, targetEnd } = this
     const target = latin1(bytes, targetStart, targetEnd)
     const match = /^https?:\/\/([^/?]+)/i.exec(target)
-    if (match === null) return undefined
-    this.pathStart = targetStart + match[0].length
+    if (match === null) return "bad-target"
     // "http://host?q" has an empty path, which is sent on as "/" (RFC 9112 §3.2.1).
-    return match[1]
+    this.pathStart = targetStart + match[0].length
+    return this.#useAuthority(match[1] as string)
   }
 
   #checkExpect(): HeadResult {
-    const index = this.find(FIELD.expect)
-    if (index < 0) return "complete"
-    if (this.value(index).toLowerCase() !== "100-continue") return "unknown-expectation"
-    this.expectsContinue = this.minorVersion === 1
+    // RFC 9110 §10.1.1: nobody expected anything in HTTP/1.0.
+    if (this.minorVersion === 0) return "complete"
+    for (let index = 0; index < this.fieldCount; index++) {
+      if (this.numbers[index] !== FIELD.expect) continue
+      if (!this.hasValue(index, "100-continue")) return "unknown-expectation"
+      this.expectsContinue = true
+    }
     return "complete"
   }
 }
@@ -433,23 +460,33 @@ export class ResponseHead extends Head {
 
 const METHODS = ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"]
 
-/** A string that exists already, for the methods everyone uses. */
-function methodName(bytes: Buffer, start: number, end: number): string {
+/**
+ * A string that exists already, for the methods everyone uses. Undefined for one of them in another
+ * case: methods are case-sensitive (RFC 9110 §9.1), but a server that takes "head" for HEAD would
+ * send no body where we wait for one.
+ */
+function methodName(bytes: Buffer, start: number, end: number): string | undefined {
   for (const method of METHODS) {
     if (method.length !== end - start) continue
     let at = 0
     while (at < method.length && bytes[start + at] === method.charCodeAt(at)) at++
     if (at === method.length) return method
   }
-  return latin1(bytes, start, end)
+  const method = latin1(bytes, start, end)
+  return METHODS.includes(method.toUpperCase()) ? undefined : method
 }
 
 /** Host of "name", "name:port", "[v6]:port" in lower case; undefined when malformed. */
 function hostOf(authority: string): string | undefined {
-  const match = /^([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?$/.exec(authority)
-  if (match === null || Number(match[2] ?? 0) > 65535) return undefined
+  const match = AUTHORITY.exec(authority)
+  if (match === null || Number(match[3] ?? 0) > 65535) return undefined
+  if (match[2] !== undefined && parseAddress(match[2])?.includes(":") !== true) return undefined
   return (match[1] as string).toLowerCase()
 }
+
+/** RFC 3986 §3.2.2 and 3.2.3: reg-name or IPv6 address, port; RFC 9110 §4.2.4: no userinfo. */
+const AUTHORITY =
+  /^((?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::(\d{0,5}))?$/
 
 function statusCode(bytes: Buffer, start: number): number {
   let status = 0

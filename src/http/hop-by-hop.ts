@@ -1,7 +1,7 @@
 /**
  * Which fields go no further than the next hop (RFC 9110 §7.6.1), and copying the rest.
  */
-import { FIELD } from "./field-names.ts"
+import { DISGUISED_FIELD, FIELD, OTHER_FIELD } from "./field-names.ts"
 import type { Head } from "./head.ts"
 import type { HeadWriter } from "./parts.ts"
 
@@ -56,29 +56,40 @@ for (const name of [
   "transfer-encoding",
   "upgrade",
   "http2-settings",
+  // No field at all, but the variable HTTP_PROXY of a CGI program (CVE-2016-5385).
+  "proxy",
 ] as const) {
   isHopByHop[FIELD[name]] = 1
 }
+isHopByHop[DISGUISED_FIELD] = 1
 
-/** A set of field numbers to leave out. */
+/** Which fields are left out. */
 export class FieldFilter {
   readonly #dropped = Uint8Array.from(isHopByHop)
-  /** Names beyond those with a number, lower case. */
-  readonly #names: ReadonlySet<string>
+  /** Names beyond those with a number, folded. */
+  readonly #names: readonly string[]
 
   constructor(names: { readonly numbers: readonly number[]; readonly others: readonly string[] }) {
     for (const number of names.numbers) this.#dropped[number] = 1
-    this.#names = new Set(names.others)
+    this.#names = names.others.map(foldedName)
   }
 
-  /** Whether field `index` of `head` stays. */
+  /**
+   * Whether field `index` of `head` stays. A sender may nominate only fields that mean nothing to us:
+   * "Connection: Content-Length" must not make a body out of thin air, nor "Connection: Cookie" a
+   * stranger out of a user whom another proxy has let in.
+   */
   keeps(head: Head, index: number, nominated: readonly string[] | undefined): boolean {
     const number = head.numbers[index] as number
-    if (this.#dropped[number] === 1) return false
-    if (this.#names.size === 0 && nominated === undefined) return true
-    const name = head.name(index)
-    return !this.#names.has(name) && nominated?.includes(name) !== true
+    if (number !== OTHER_FIELD) return this.#dropped[number] === 0
+    for (const name of this.#names) if (head.hasName(index, name)) return false
+    return nominated === undefined || !nominated.includes(head.name(index))
   }
+}
+
+/** A name as `Head.hasName` compares it. */
+function foldedName(name: string): string {
+  return name.toLowerCase().replaceAll("_", "-")
 }
 
 /** Copies the fields that stay, neighbours in one go. */

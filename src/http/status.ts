@@ -17,6 +17,7 @@ const PHRASES: Readonly<Record<number, string>> = {
   405: "Method Not Allowed",
   408: "Request Timeout",
   413: "Content Too Large",
+  414: "URI Too Long",
   417: "Expectation Failed",
   421: "Misdirected Request",
   429: "Too Many Requests",
@@ -38,8 +39,11 @@ export function statusOfHeadError(error: HeadError): number {
     case "head-too-large":
     case "too-many-fields":
       return 431
+    case "target-too-long":
+      return 414
     case "unsupported-version":
       return 505
+    case "method-not-served":
     case "unsupported-transfer-coding":
       return 501
     case "unknown-expectation":

@@ -54,6 +54,11 @@ export class Epoll {
     this.#words = new Int32Array(this.#events.bytes.buffer)
   }
 
+  /** The set's own descriptor. */
+  get descriptor(): number {
+    return this.#fd.number
+  }
+
   /** Throws `SystemError`. */
   add(fd: number, events: number, generation = 0): void {
     check(this.#control(EPOLL_CTL_ADD, fd, events, generation), "add to epoll set")

@@ -263,21 +263,34 @@ describe("defer()", () => {
   })
 })
 
-test("the progress callback runs before each handler, and may end the pass", () => {
+test("the progress callback runs after the wait and before each handler, and may end the pass", () => {
+  const [first, second] = [pair(), pair()]
+  let isOver = false
   let progress = 0
-  const counting = new Reactor(() => {
-    if (++progress === 3) throw new Error("enough")
+  const ending = new Reactor(() => {
+    progress++
+    if (isOver) throw new Error("over")
   })
   const recorder = new Recorder()
-  for (let count = 0; count < 3; count++) {
-    const { client, server } = pair()
-    counting.add(server, EPOLLIN, recorder)
-    sendText(client, "x")
+  const timer = new Timer()
+  for (const { server } of [first, second]) ending.add(server, EPOLLIN, recorder)
+  ending.pass(0)
+  expect(progress).toBe(1)
+  sendText(first.client, "x")
+  sendText(second.client, "x")
+  passUntil(() => recorder.calls.length === 2, ending)
+  expect(progress).toBeGreaterThanOrEqual(4)
+  // The first handler is the last: neither the second, nor a timer, nor fail() runs any more.
+  recorder.action = () => {
+    isOver = true
   }
-  expect(() => passUntil(() => false, counting)).toThrow("enough")
-  expect(recorder.calls.length).toBe(2)
+  ending.arm(timer, 0)
+  expect(() => passUntil(() => false, ending)).toThrow("over")
+  expect(recorder.calls).toHaveLength(3)
   expect(recorder.failures).toEqual([])
-  counting.close()
+  expect(() => ending.pass(10)).toThrow("over")
+  expect([recorder.calls.length, timer.firedAt]).toEqual([3, undefined])
+  ending.close()
 })
 
 test("arm() fires after the delay, and pass() does not sleep beyond it", () => {

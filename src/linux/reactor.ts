@@ -44,9 +44,17 @@ export class Reactor {
   #deferredBefore: Deferred[] = []
   #passes = 0
 
-  /** `onProgress` is called before each handler: a pass may be long, a handler must not. */
+  /**
+   * `onProgress` is called after each wait and before each handler: a pass may be long, a handler
+   * must not. It may throw to end the pass.
+   */
   constructor(onProgress: () => void = () => {}) {
     this.#onProgress = onProgress
+  }
+
+  /** The descriptor of its epoll set. */
+  get descriptor(): number {
+    return this.#epoll.descriptor
   }
 
   /** Registers `fd`; throws `SystemError` when the kernel refuses. */
@@ -108,6 +116,7 @@ export class Reactor {
     const isBusy = deferred.length > 0 || tasks.length > 0
     const waitMs = isBusy ? 0 : this.timers.waitMs(monotonicNow(), waitMsMax)
     const count = this.#epoll.wait(waitMs)
+    this.#onProgress()
     this.now = monotonicNow()
     this.#passes++
     this.#deferred = this.#deferredBefore

@@ -68,6 +68,10 @@ export class StreamListener implements AcceptorOwner {
     }
   }
 
+  warn(message: string, fields: Readonly<Record<string, string | number>>): void {
+    this.#context.log("warn", message, { stream: this.#settings.stream, ...fields })
+  }
+
   fail(error: unknown): void {
     this.#context.log("error", "Accepting a connection failed", {
       stream: this.#settings.stream,

@@ -29,7 +29,7 @@ export const FlowState = {
   blocked: 1,
   /** The turn is over and there may be more. */
   yielded: 2,
-  /** The source's end of stream has been passed on. */
+  /** The source's end of stream has been passed on, or is by closing the target. */
   ended: 3,
   sourceFailed: 4,
   targetFailed: 5,
@@ -50,6 +50,8 @@ export class Flow {
    */
   isReset = false
   hasEnded = false
+  /** The other direction has ended: whoever ends this one closes the target, which sends the FIN. */
+  isLast = false
   readonly #pipes: PipePool
   /** Writes until Nagle's algorithm is turned off; negative: never. */
   #noDelayAfter: number
@@ -153,7 +155,7 @@ export class Flow {
     if (result === -EAGAIN) return FlowState.drained
     if (result < 0 || this.isReset) return FlowState.sourceFailed
     this.hasEnded = true
-    shutdownWrite(this.target)
+    if (!this.isLast) shutdownWrite(this.target)
     return FlowState.ended
   }
 

@@ -3,8 +3,8 @@
  * sides have finished, one fails, or nothing moves for the idle time.
  *
  * System calls of a short request-response connection, the whole of its cost (about 95 % of the CPU
- * is the kernel's TCP): accept4, socket, connect, epoll_ctl × 3, recv and send × 2, recv × 2 for
- * the ends, shutdown × 2, close × 2. What is missing here is missing on purpose: options of the
+ * is the kernel's TCP): accept4, socket, connect, epoll_ctl × 2, recv and send × 2, recv × 2 for
+ * the ends, shutdown, close × 2. What is missing here is missing on purpose: options of the
  * client's socket are inherited from the listener, Nagle's algorithm is turned off only before a
  * second write, keep-alive to the server only on connections that live for a while.
  */
@@ -204,8 +204,8 @@ export class Session extends LiveConnection {
     this.#downward = downward
     this.#lastActivity = reactor.now
     reactor.arm(this, Math.min(KEEPALIVE_AFTER_MS, this.#settings.idleTimeoutMs))
-    // Armed for writing any longer, every acknowledgement would wake the thread.
-    reactor.modify(this.#server, READ_EVENTS)
+    // The server stays armed for writing: edge-triggered, that wakes nobody until a write has met
+    // a full buffer.
     reactor.add(this.#client, READ_EVENTS, this)
     if ((events & READABLE) !== 0) this.#relayEvent(events & ~EPOLLOUT, downward, upward)
   }
@@ -273,7 +273,7 @@ export class Session extends LiveConnection {
       reactor.modify(flow.target, flow.isBlocked ? WRITE_EVENTS : READ_EVENTS)
     }
     if (state === FlowState.yielded) reactor.defer(flow.source)
-    else if (state === FlowState.ended) this.#finishWhenBothEnded()
+    else if (state === FlowState.ended) this.#ended(flow)
     else if (state === FlowState.sourceFailed) this.#failed(flow.source)
     else if (state === FlowState.targetFailed) this.#targetFailed(flow)
   }
@@ -300,10 +300,10 @@ export class Session extends LiveConnection {
     listenerCounters.add(this.#settings.row, isUpward ? "bytesIn" : "bytesOut", bytes)
   }
 
-  #finishWhenBothEnded(): void {
-    if (this.#upward?.hasEnded === true && this.#downward?.hasEnded === true) {
-      this.#close("finished", "finish")
-    }
+  #ended(flow: Flow): void {
+    const other = (flow === this.#upward ? this.#downward : this.#upward) as Flow
+    other.isLast = true
+    if (other.hasEnded) this.#close("finished", "finish")
   }
 
   /** A side sent RST (or timed out): the other side gets one too. */

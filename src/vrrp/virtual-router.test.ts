@@ -243,6 +243,7 @@ describe("Active", () => {
   test("RFC9568-6.4.3: a greater priority leads to Backup and its interval is learnt", () => {
     const bench = active()
     expect(bench.hears(4000, 101, { intervalMs: 500 })).toEqual([
+      sent(100),
       { type: "deactivate", farewell: false },
       {
         type: "transition",
@@ -256,7 +257,11 @@ describe("Active", () => {
 
   test("RFC9568-6.4.3: an equal priority from a greater address leads to Backup", () => {
     const bench = active()
-    expect(types(bench.hears(4000, 100, { source: HIGHER }))).toEqual(["deactivate", "transition"])
+    expect(types(bench.hears(4000, 100, { source: HIGHER }))).toEqual([
+      "send-advertisement",
+      "deactivate",
+      "transition",
+    ])
     expect(bench.router.reason).toBe(
       "192.0.2.3 advertises priority 100, like ours, from a higher address",
     )

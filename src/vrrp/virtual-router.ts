@@ -13,13 +13,16 @@
  * whether a received packet is acceptable at all (`reception.ts`), what the tracked objects come to
  * (`tracking.ts`), and how addresses are added and given up (`handover.ts`).
  *
- * Three departures from the RFC, each because of machines that stop running for a while:
+ * Four departures from the RFC, the first two because of machines that stop running for a while:
  *
  * - An Active Router that finds it has not sent for as long as a peer of its own priority waits
  *   steps back to Backup instead of asserting itself: a peer may hold the addresses by now.
  * - A Backup Router whose Active_Down_Timer is handled more than an advertisement interval late
  *   listens for one interval more: adverts may have been lost with it (a paused VM loses them).
  * - `release` keeps it in Backup until `resume`, whatever it hears.
+ * - An Active Router that hears a higher one advertises once more before it steps back, as keepalived
+ *   does with vrrp_higher_prio_send_advert. Where a split LAN has healed, the higher one would
+ *   otherwise never learn that there was another, whose announcements the clients still believe.
  */
 import { type Address, compareAddresses } from "../net/address.ts"
 import { after, type Instant } from "../net/time.ts"
@@ -302,7 +305,13 @@ export class VirtualRouter {
         ? "like ours, from a higher address"
         : `above our ${this.effectivePriority}`
     const reason = `${received.source} advertises priority ${received.priority}, ${comparison}`
-    return this.#becomeBackup({ reason, activeIntervalMs: this.#learntIntervalMs(received) }, now)
+    const activeIntervalMs = this.#learntIntervalMs(received)
+    return [this.#lastWord(), ...this.#becomeBackup({ reason, activeIntervalMs }, now)]
+  }
+
+  /** Of the loser of a split LAN; the winner answers it by announcing the addresses again. */
+  #lastWord(): Action {
+    return { type: "send-advertisement", priority: this.effectivePriority }
   }
 
   #isOutrankedBy(received: ReceivedAdvertisement): boolean {

@@ -13,6 +13,7 @@ import { type ClientCrowd, startCrowd } from "./crowd.ts"
 import { report } from "./report.ts"
 import { ServiceManager } from "./service-manager.ts"
 import { createStage, endReasons, fullStatus, nth, type Stage, startOddServer } from "./stage.ts"
+import { StallWatch } from "./stall-watch.ts"
 
 let stage: Stage
 let edge: Edge
@@ -189,7 +190,7 @@ describe("resets", () => {
   })
 })
 
-describe("threads", () => {
+describe("data threads", () => {
   let manager: ServiceManager
   let own: Edge
 
@@ -221,12 +222,9 @@ describe("threads", () => {
   test.skipIf(Bun.which("python3") === null)(
     "a data thread that the kernel stops is replaced, and does no harm when it comes to",
     async () => {
-      const program = `${import.meta.dir}/programs/stop-thread.py`
-      const argv = ["python3", program, String(workerThread(own.pid))]
       let debug: ManagedProcess | undefined
       await expectReplaced("a data thread stopped by ptrace", async () => {
-        debug = stage.edge.spawn(argv, { name: "stop-thread" })
-        await debug.waitFor("stopped")
+        debug = await stopThread(workerThread(own.pid))
         return epochMs()
       })
       const fds = openFds()
@@ -260,6 +258,7 @@ describe("threads", () => {
     const crowd = await startCrowd(stage.client, "10.0.0.1:6000", { connections: 40 })
     const probe = await startProbe(stage.client, "10.0.0.1:6000", { intervalMs: 5 })
     await probe.successes(50)
+    using stalls = new StallWatch()
     const brokenAt = await breakThread()
     const replacedMs = await untilReplaced(brokenAt)
     await probe.successes(200)
@@ -275,9 +274,10 @@ describe("threads", () => {
       "went on": open,
       "their longest echo ms": longestEchoMs,
       "watchdog's longest gap ms": longestFeedGapMs(),
+      "the machine's longest stall ms": stalls.longestMs,
     })
-    expect(replacedMs).toBeLessThan(1_000)
-    expect(lastFailureMs).toBeLessThan(1_000)
+    expect(replacedMs).toBeLessThan(1_000 + stalls.longestMs)
+    expect(lastFailureMs).toBeLessThan(1_000 + stalls.longestMs)
     // Those of the other thread never notice; those of this one learn it by a reset.
     expect([open > 0, ends.length > 0, open + ends.length]).toEqual([true, true, 40])
     expect(new Set(ends.map(({ how }) => how))).toEqual(new Set(["ECONNRESET"]))
@@ -302,6 +302,59 @@ describe("threads", () => {
     return readdirSync(`/proc/${own.pid}/fd`).length
   }
 })
+
+describe("the vrrp thread", () => {
+  test.skipIf(Bun.which("python3") === null)(
+    "that hangs takes the addresses and the process with it",
+    async () => {
+      using manager = new ServiceManager()
+      const env = { NOTIFY_SOCKET: manager.path, WATCHDOG_USEC: "400000" }
+      const own = await startEdge(stage.edge, VRRP_CONFIG, { env })
+      await own.waitState("active")
+      const addresses = await stage.edge.watchAddresses()
+      const debug = await stopThread(fifoThread(own.pid))
+      const stoppedAt = epochMs()
+      expect(await own.process.ended()).toBe(1)
+      const endedAt = epochMs()
+      const gone = addresses.events("10.0.0.40").find(({ type }) => type === "removed")
+      report("vrrp thread stopped by ptrace", {
+        "address gone after ms": (gone?.atMs ?? Number.NaN) - stoppedAt,
+        "process ended after ms": endedAt - stoppedAt,
+      })
+      // The lease is 2 s and the kernel looks about twice a second.
+      expect(gone?.atMs).toBeLessThan(stoppedAt + 3_500)
+      expect(endedAt - stoppedAt).toBeLessThan(5_000)
+      expect(own.process.output).toContain('Giving up reason="vrrp thread hangs"')
+      const fed = manager.notices.filter(({ text }) => text === "WATCHDOG=1").at(-1)
+      expect(fed?.atMs).toBeLessThan(endedAt)
+      await debug.stop()
+    },
+  )
+})
+
+/** Stops a thread as a debugger does, until the program that is returned ends. */
+async function stopThread(thread: number): Promise<ManagedProcess> {
+  const program = `${import.meta.dir}/programs/stop-thread.py`
+  const child = stage.edge.spawn(["python3", program, String(thread)], { name: "stop-thread" })
+  await child.waitFor("stopped")
+  return child
+}
+
+/** The one under SCHED_FIFO. */
+function fifoThread(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`)
+  const policy = (thread: string) => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8")
+    // Field 41, counted after the command name, which may itself hold blanks.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38]
+  }
+  return Number(
+    nth(
+      threads.filter((thread) => policy(thread) === "1"),
+      0,
+    ),
+  )
+}
 
 /** Bun names them so; where there is no virtual router all of them are data threads. */
 function workerThread(pid: number): number {
@@ -340,6 +393,13 @@ ${stream("half", 5020, `${GOOD}, "10.0.0.12:4000"`)}
 ${stream("hole", 5021, '"10.0.0.12:4000"')}
 ${stream("resets", 5030, GOOD)}
 ${stream("reset", 5031, '"10.0.0.12:4004"')}
+`
+const VRRP_CONFIG = `[[vrrp]]
+name = "v"
+interface = "eth0"
+virtual_router_id = 51
+advertisement_interval = "100ms"
+addresses = ["10.0.0.40"]
 `
 const THREADS_CONFIG = `[node]
 threads = 2

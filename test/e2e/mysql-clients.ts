@@ -1,7 +1,7 @@
 /**
- * The real `mariadb` client, in the two ways applications use a database: a new connection for every
- * query, and a session that is kept and asked again and again. Each keeps its books as lines on
- * standard output; times are wall-clock milliseconds.
+ * The real `mariadb` client, in the two ways applications use a database: a new connection for
+ * every query, and a session that is kept and asked again and again. Each keeps its books as lines
+ * on standard output; times are wall-clock milliseconds.
  */
 import type { Host } from "../lab/host.ts"
 import { ACCOUNTS } from "../lab/mariadb.ts"

@@ -1,7 +1,7 @@
 /**
  * Many new connections a second to one server: the local ports that the edge connects from are used
- * up, unless those in TIME_WAIT are used again (`net.ipv4.tcp_tw_reuse`) or there are more addresses
- * to connect from (`source`).
+ * up, unless those in TIME_WAIT are used again (`net.ipv4.tcp_tw_reuse`) or there are more
+ * addresses to connect from (`source`).
  *
  * The client closes first, as MySQL's do, so that it is the edge that keeps TIME_WAIT. The range of
  * ports is so narrow that the normal, short run would use it up several times over; with

@@ -122,6 +122,7 @@ test("running out of descriptors turns clients away politely, and passes", async
   expect(new Set(ends.map(({ how }) => how))).toEqual(new Set(["closed"]))
   expect(await crowd.ask()).toEqual({ open: room, answered: room })
   expect(await endReasons(edge, "echo")).toEqual({ exhausted: 100 })
+  expect(edge.process.output).toContain("no descriptors left for its connection stream=echo")
   await expectAnswers(edge)
   await crowd.stop()
   await eventually(async () => (await fullStatus(edge)).threads.sessions === 0)
