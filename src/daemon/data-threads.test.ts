@@ -1,10 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
-import type {
-  AccessRecord,
-  DataPoolSpec,
-  DataStreamSpec,
-} from "../dataplane/messages.ts"
+import type { AccessRecord, DataPoolSpec, DataStreamSpec } from "../dataplane/messages.ts"
 import type { Address, Endpoint } from "../net/address.ts"
 import { DataThreads, type DataThreadsOptions, type ListenerTemplate } from "./data-threads.ts"
 import { Client, EchoServer, eventually, freeEndpoint, uniqueAddress } from "./fixtures/echo.ts"

@@ -12,6 +12,7 @@ import { isEndpointTaken } from "../linux/tcp.ts"
 import type { CounterTable } from "../metrics/counter-table.ts"
 import { type Endpoint, formatEndpoint } from "../net/address.ts"
 import { SlotAllocator } from "../pool/slot-allocator.ts"
+import type { ServerTlsSpec } from "../tls/tls-spec.ts"
 import type { ListenerTemplate } from "./data-threads.ts"
 
 /** Hands out the counter rows of named things, such as streams: the same one while it is named. */
@@ -59,9 +60,13 @@ export function httpRowNames({ name, routes }: HttpConfig): [string, ...string[]
   return [name, ...routes.map((route, index) => `${name} ${index} ${routeName(route)}`)]
 }
 
-export function httpService(config: HttpConfig, rows: HttpRows): DataHttpService {
+export function httpService(
+  config: HttpConfig,
+  rows: HttpRows,
+  tls: ServerTlsSpec | undefined,
+): DataHttpService {
   const [name, ...routes] = httpRowNames(config)
-  return { config, row: rows.row(name), routeRows: routes.map((route) => rows.row(route)) }
+  return { config, row: rows.row(name), routeRows: routes.map((route) => rows.row(route)), tls }
 }
 
 export function httpTemplates({ name, bind }: HttpConfig): ListenerTemplate[] {

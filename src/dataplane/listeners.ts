@@ -2,17 +2,21 @@
 import type { Acceptor } from "../connection/acceptor.ts"
 import type { RouteResources } from "../http/compiled-route.ts"
 import type { HttpContext, HttpSettings } from "../http/context.ts"
-import { HttpListener, type HttpListenerSettings } from "../http/driver.ts"
+import { HttpListener, type HttpListenerSettings, type SecureLayer } from "../http/driver.ts"
 import { RouteTable } from "../http/route-table.ts"
 import { addressBytes } from "../net/address.ts"
 import { PrefixSet } from "../net/prefix-set.ts"
 import type { StreamContext } from "../stream/context.ts"
 import { StreamListener } from "../stream/driver.ts"
+import { TlsHandshake } from "../tls/shell/handshake.ts"
+import { ServerTls } from "../tls/shell/server-tls.ts"
 import type { DataHttpService, DataHttpSpec, DataListenerSpec } from "./messages.ts"
 
 /** What the endpoints of one `[[http]]` share on this thread. */
 interface HttpService {
   readonly spec: DataHttpService
+  readonly tls: ServerTls | undefined
+  readonly secure: SecureLayer | undefined
   readonly settings: Omit<HttpSettings, "endpoint" | "isTls">
 }
 
@@ -35,13 +39,16 @@ export class Listeners {
   }
 
   setService(spec: DataHttpService): void {
-    this.#services.set(spec.config.name, compileService(spec, this.#resources))
+    const previous = this.#services.get(spec.config.name)
+    this.#services.set(spec.config.name, this.#compile(spec))
     for (const { listener, spec: endpoint } of this.#https.values()) {
       if (endpoint.service === spec.config.name) listener.update(this.#httpSettings(endpoint))
     }
+    previous?.tls?.close()
   }
 
   removeService(name: string): void {
+    this.#services.get(name)?.tls?.close()
     this.#services.delete(name)
   }
 
@@ -68,6 +75,17 @@ export class Listeners {
     }
   }
 
+  #compile(spec: DataHttpService): HttpService {
+    const tls = spec.tls === undefined ? undefined : new ServerTls(spec.tls)
+    const timeoutMs = spec.config.timeouts.handshakeMs
+    return {
+      spec,
+      tls,
+      secure: tls === undefined ? undefined : secureLayer(this.#http, { tls, timeoutMs }),
+      settings: compileSettings(spec, this.#resources),
+    }
+  }
+
   #acceptor(id: string): Acceptor | undefined {
     return this.#streams.get(id)?.acceptor ?? this.#https.get(id)?.listener.acceptor
   }
@@ -90,28 +108,48 @@ export class Listeners {
       isTls: spec.isTls,
       allow,
       deny,
-      secure: undefined,
+      secure: spec.isTls ? service.secure : undefined,
     }
   }
 }
 
-function compileService(spec: DataHttpService, resources: RouteResources): HttpService {
-  const { config } = spec
+function compileSettings(
+  { config, row, routeRows }: DataHttpService,
+  resources: RouteResources,
+): HttpService["settings"] {
   const trusted = new PrefixSet(config.trustedProxies)
   return {
-    spec,
-    settings: {
-      name: config.name,
-      row: spec.row,
-      routes: new RouteTable({ http: config, rows: spec.routeRows }, resources),
-      limits: config.limits,
-      timeouts: config.timeouts,
-      trusts: (client) => {
-        if (trusted.isEmpty) return false
-        const bytes = addressBytes(client)
-        return trusted.contains(bytes, 0, bytes.length)
-      },
-      maxConnections: config.maxConnections,
+    name: config.name,
+    row,
+    routes: new RouteTable({ http: config, rows: routeRows }, resources),
+    limits: config.limits,
+    timeouts: config.timeouts,
+    trusts: (client) => {
+      if (trusted.isEmpty) return false
+      const bytes = addressBytes(client)
+      return trusted.contains(bytes, 0, bytes.length)
+    },
+    maxConnections: config.maxConnections,
+  }
+}
+
+/** Handshakes of one service; each connection keeps the certificates it began with. */
+function secureLayer(
+  context: HttpContext,
+  { tls, timeoutMs }: { readonly tls: ServerTls; readonly timeoutMs: number },
+): SecureLayer {
+  return {
+    begin: (fd, user) => {
+      new TlsHandshake(context.reactor, {
+        fd,
+        tls,
+        timeoutMs,
+        user: {
+          secured: (transport) => user.secured(transport),
+          handshakeFailed: (_fd, failure, detail) => user.failed(failure, detail),
+          fault: (error) => context.log("error", "Fault in a handshake", { error: String(error) }),
+        },
+      })
     },
   }
 }

@@ -13,6 +13,7 @@ import type { Address, Endpoint } from "../net/address.ts"
 import type { PoolSpec } from "../pool/pool.ts"
 import type { StreamRecord } from "../stream/context.ts"
 import type { StreamListenerSpec } from "../stream/driver.ts"
+import type { ServerTlsSpec } from "../tls/tls-spec.ts"
 
 export interface DataPoolSpec extends PoolSpec {
   readonly connectTimeoutMs: number
@@ -49,6 +50,8 @@ export interface DataHttpService {
   /** Row of the listener, and of each of its routes in their order, in the `HttpCounters`. */
   readonly row: number
   readonly routeRows: readonly number[]
+  /** Of the endpoints with TLS; undefined when there are none. Holds private keys. */
+  readonly tls: ServerTlsSpec | undefined
 }
 
 export type ToDataThread =

@@ -98,6 +98,10 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     reactor.add(this.transport.fd, READ_EVENTS, this)
   }
 
+  get peerSubject(): string {
+    return this.transport.peerSubject
+  }
+
   get isClosed(): boolean {
     return this.#isClosed
   }
@@ -111,8 +115,21 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) !== 0) this.isReadable = true
     if ((events & (EPOLLRDHUP | EPOLLHUP)) !== 0) this.isHungUp = true
     if ((events & EPOLLERR) !== 0) return this.abort("client_aborted")
-    if ((events & EPOLLOUT) !== 0 && !this.#drain()) return
+    if ((events & EPOLLOUT) !== 0 && this.transport.wantsWrite) this.isReadable = true
+    if (this.outlet.isBlocked || (events & EPOLLOUT) !== 0) {
+      if (!this.#drain()) return
+    }
     this.#advance()
+  }
+
+  /** Bytes may have been read off the socket already, by TLS: epoll says nothing of them. */
+  readNow(): void {
+    this.isReadable = true
+    try {
+      this.#advance()
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   override fail(error: unknown): void {
@@ -146,8 +163,10 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
   /** Reads; a negated errno or 0 as the transport has it. */
   read(offset: number, length: number): number {
     const count = this.transport.read(inbound, offset, length)
-    if (count <= 0) this.isReadable = false
-    else if (count < length && this.transport.isDrainedByShortRead && !this.isHungUp) {
+    if (count <= 0) {
+      this.isReadable = false
+      if (this.transport.wantsWrite) this.armForWriting(true)
+    } else if (count < length && this.transport.isDrainedByShortRead && !this.isHungUp) {
       this.isReadable = false
     }
     return count

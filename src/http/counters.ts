@@ -22,6 +22,7 @@ export const HTTP_END_REASONS = [
   "server_aborted",
   "bad_response",
   "denied",
+  "handshake_failed",
   "exhausted",
   "address_released",
   "stopped",

@@ -2,7 +2,7 @@
 import { Acceptor, type AcceptorOwner } from "../connection/acceptor.ts"
 import { decodeSockaddr } from "../linux/sockaddr.ts"
 import { peerSockaddr } from "../linux/tcp.ts"
-import type { Prefix } from "../net/address.ts"
+import type { Address, Prefix } from "../net/address.ts"
 import { ClientConnection } from "./client-connection.ts"
 import type { HttpContext, HttpSettings } from "./context.ts"
 import { PlainTransport, type Transport } from "./transport.ts"
@@ -10,8 +10,21 @@ import { PlainTransport, type Transport } from "./transport.ts"
 export interface HttpListenerSettings extends HttpSettings {
   readonly allow: readonly Prefix[]
   readonly deny: readonly Prefix[]
-  /** Puts TLS around an accepted socket; undefined for a plain listener. */
-  readonly secure: ((fd: number) => Transport) | undefined
+  /** Undefined for a plain listener. */
+  readonly secure: SecureLayer | undefined
+}
+
+/** TLS, which this folder knows nothing of. */
+export interface SecureLayer {
+  /** Takes over an accepted socket and calls one of the two, once. */
+  begin(fd: number, user: SecureUser): void
+}
+
+export interface SecureUser {
+  /** The handshake is done; bytes may wait in the transport of which epoll says nothing. */
+  secured(transport: Transport): void
+  /** The client is lost, and the socket about to be closed. */
+  failed(reason: string, detail: string): void
 }
 
 export class HttpListener implements AcceptorOwner {
@@ -47,10 +60,43 @@ export class HttpListener implements AcceptorOwner {
   }
 
   start(client: number): void {
+    const { counters } = this.#context
+    const settings = this.#settings
     const { address } = decodeSockaddr(peerSockaddr)
-    const transport = this.#settings.secure?.(client) ?? new PlainTransport(client)
-    this.#context.counters.add(this.#settings.row, "connections", 1)
-    new ClientConnection(this.#context, this.#settings, { transport, address })
+    counters.add(settings.row, "connections", 1)
+    if (settings.secure === undefined) {
+      const transport = new PlainTransport(client)
+      new ClientConnection(this.#context, settings, { transport, address })
+      return
+    }
+    settings.secure.begin(client, {
+      secured: (transport) => {
+        new ClientConnection(this.#context, settings, { transport, address }).readNow()
+      },
+      failed: (reason, detail) =>
+        this.#handshakeFailed({ client, settings, reason, detail, address }),
+    })
+  }
+
+  #handshakeFailed(failure: {
+    readonly client: number
+    readonly settings: HttpListenerSettings
+    readonly address: Address
+    readonly reason: string
+    readonly detail: string
+  }): void {
+    const { counters, ledger, budget, log } = this.#context
+    const { row, name } = failure.settings
+    counters.add(row, "connections", -1)
+    counters.add(row, "handshake_failed", 1)
+    ledger.release(failure.client)
+    budget.release(1)
+    log("debug", "TLS handshake failed", {
+      listener: name,
+      client: failure.address,
+      reason: failure.reason,
+      detail: failure.detail,
+    })
   }
 
   warn(message: string, fields: Readonly<Record<string, string | number>>): void {

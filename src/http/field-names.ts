@@ -24,6 +24,7 @@ export const FIELD_NAMES = [
   "x-real-ip",
   "x-request-id",
   "forwarded",
+  "x-ssl-client-s-dn",
   "cookie",
   "authorization",
   "origin",

@@ -18,6 +18,7 @@ export const FORWARDING_FIELDS: readonly number[] = [
   FIELD["x-real-ip"],
   FIELD["x-request-id"],
   FIELD.forwarded,
+  FIELD["x-ssl-client-s-dn"],
 ]
 
 export interface ForwardingOrigin {
@@ -25,6 +26,8 @@ export interface ForwardingOrigin {
   readonly isTrusted: boolean
   readonly isTls: boolean
   readonly port: number
+  /** Of the client's verified certificate; empty without one. */
+  readonly peerSubject: string
   /** "X-Forwarded-For: …" to "Forwarded: for=…;" of this connection, made once. */
   forwardingText: ForwardingText | undefined
 }
@@ -62,15 +65,22 @@ export function writeForwardingFields(
 const REQUEST_ID = bytesOf("\r\nX-Request-ID: ")
 const LINE_END = bytesOf("\r\n")
 
-function textOf({ address, isTls, port }: ForwardingOrigin): ForwardingText {
+function textOf({ address, isTls, port, peerSubject }: ForwardingOrigin): ForwardingText {
   const proto = isTls ? "https" : "http"
   return {
     before: bytesOf(
       `X-Forwarded-For: ${address}\r\nX-Forwarded-Proto: ${proto}\r\n` +
-        `X-Forwarded-Port: ${port}\r\nX-Real-IP: ${address}\r\nX-Forwarded-Host: `,
+        `X-Forwarded-Port: ${port}\r\nX-Real-IP: ${address}\r\n${subjectField(peerSubject)}` +
+        "X-Forwarded-Host: ",
     ),
     forwarded: bytesOf(`\r\nForwarded: for=${nodeName(address)};proto=${proto};host=`),
   }
+}
+
+/** As nginx users name it. The name in a certificate is the client's text: no control bytes. */
+function subjectField(subject: string): string {
+  if (subject === "") return ""
+  return `X-SSL-Client-S-DN: ${subject.replace(/[^\x20-\x7e]/g, "?")}\r\n`
 }
 
 /** Adds this hop to what a trusted proxy said; and the rare request without a Host. */
@@ -83,6 +93,7 @@ function writeSlowly(writer: HeadWriter, head: RequestHead, origin: ForwardingOr
   const host = valueOf(head, FIELD["x-forwarded-host"]) ?? head.authority
   const forwarded = isTrusted ? valuesOf(head, FIELD.forwarded) : []
   const hop = `for=${nodeName(address)};proto=${isTls ? "https" : "http"}`
+  writer.text(subjectField(origin.peerSubject))
   writer.field("X-Forwarded-For", [...before, address].join(", "))
   writer.field("X-Forwarded-Proto", proto)
   writer.field("X-Forwarded-Port", valueOf(head, FIELD["x-forwarded-port"]) ?? String(port))

@@ -15,6 +15,10 @@ export interface Transport {
   readonly canSplice: boolean
   /** "TLSv1.3"; empty without TLS. */
   readonly tlsVersion: string
+  /** Subject of the client's verified certificate; empty when it showed none. */
+  readonly peerSubject: string
+  /** A read answered -EAGAIN because it has to write first (TLS): try again when it can. */
+  readonly wantsWrite: boolean
   read(into: NativeBytes, offset: number, length: number): number
   write(from: NativeBytes, start: number, end: number): number
   finishWriting(): void
@@ -26,6 +30,8 @@ export class PlainTransport implements Transport {
   readonly isDrainedByShortRead = true
   readonly canSplice = true
   readonly tlsVersion = ""
+  readonly peerSubject = ""
+  readonly wantsWrite = false
 
   constructor(fd: number) {
     this.fd = fd
