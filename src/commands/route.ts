@@ -1,6 +1,7 @@
 /**
- * `causeway route HOST PATH`: which route would answer a request, and why. The request is written as
- * bytes and read by the parser of the data path, so that the answer is what a client would get.
+ * `causeway route HOST PATH`: which route would answer a request, and why. The request is written
+ * as bytes and read by the parser of the data path, so that the answer is what a client would
+ * get.
  */
 
 import { formatDiagnostics } from "../config/diagnostic.ts"

@@ -1,6 +1,6 @@
 /**
- * Paths of routes as they may be written. They are compared with what `http/path-form.ts` makes of a
- * request's, so what never comes out of it is refused here.
+ * Paths of routes as they may be written. They are compared with what `http/path-form.ts` makes
+ * of a request's, so what never comes out of it is refused here.
  */
 import type { Context } from "./decode.ts"
 import type { TomlNode } from "./toml.ts"

@@ -28,7 +28,7 @@ export interface RouteResources {
   readonly splitStart: number
 }
 
-/** Shared with nobody: limits then count for one table alone, and no server is known by a cookie. */
+/** Shared with nobody: limits count for one table alone, and cookies name no server. */
 export function ownResources(): RouteResources {
   const rates = new RateTable(RateTable.allocate(0))
   return { stickyServers: new StickyServers(), rates, splitStart: 0 }

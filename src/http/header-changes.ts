@@ -1,4 +1,4 @@
-/** `set_headers`, `add_headers` and `remove_headers` of a route, as filters and ready-made lines. */
+/** `set_headers`, `add_headers` and `remove_headers` of a route, as filters and finished lines. */
 import type { HeaderChanges, HeaderField } from "../config/http-config.ts"
 import { numberOf } from "./field.ts"
 import { OTHER_FIELD } from "./field-names.ts"

@@ -1,20 +1,20 @@
 /**
- * One path, two readings. A client can write the same path in many ways ("/a/../admin", "//admin",
- * "/%61dmin", "/admin;x"), and the server behind may resolve any of them; if the route table read
- * them differently, a `deny` would be a suggestion. So each path is brought to one form, and that
- * form is both matched and sent on:
+ * One path, two readings. A client can write the same path in many ways ("/a/../admin",
+ * "//admin", "/%61dmin", "/admin;x"), and the server behind may resolve any of them; if the route
+ * table read them differently, a `deny` would be a suggestion. So each path is brought to one
+ * form, and that form is both matched and sent on:
  *
- * - percent-encoded unreserved characters are decoded, other triplets get upper-case digits
- *   (RFC 3986 §6.2.2.1–2); a "%" without two digits, an encoded NUL and a bare backslash are refused;
+ * - percent-encoded unreserved characters are decoded, other triplets get upper-case digits (RFC
+ *   3986 §6.2.2.1–2); a "%" without two digits, an encoded NUL and a bare backslash are refused;
  * - "." and ".." segments are removed (§5.2.4), also when written "%2e"; one that leads above the
  *   root is refused, as nginx does;
  * - empty segments are dropped, unless the listener says `merge_slashes = false`;
  * - "..;" and ".;" are refused: some servers drop the parameter and then see a dot segment.
  *
- * What is matched goes further, because the server may: all triplets are decoded, an encoded slash
- * or backslash separates segments, and parameters (";v=1", §3.3) are left out. It is sent on
- * undecoded, since for other servers it is data (GitLab, RabbitMQ, npm); a dot segment that only
- * appears with an encoded slash beside it has no innocent reading and is refused.
+ * What is matched goes further, because the server may: all triplets are decoded, an encoded
+ * slash or backslash separates segments, and parameters (";v=1", §3.3) are left out. It is sent
+ * on undecoded, since for other servers it is data (GitLab, RabbitMQ, npm); a dot segment that
+ * only appears with an encoded slash beside it has no innocent reading and is refused.
  *
  * An ordinary path, with nothing of the above, is never given to these functions.
  */

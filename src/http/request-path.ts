@@ -28,6 +28,8 @@ export class RequestPath {
   isAsterisk = false
   #head: RequestHead | undefined = undefined
   #form: Extract<PathForm, { readonly ok: true }> | undefined = undefined
+  /** What was received is already as it is sent on. */
+  #isCanonical = true
   readonly #mergesSlashes: boolean
 
   /** `depthMax`: segments of the longest prefix anybody looks for. */
@@ -41,6 +43,7 @@ export class RequestPath {
   read(head: RequestHead): PathError | undefined {
     this.#head = head
     this.#form = undefined
+    this.#isCanonical = true
     this.isAsterisk = false
     const { bytes, pathStart } = head
     if (bytes[pathStart] !== SLASH) return this.#readUnusual(head)
@@ -64,7 +67,8 @@ export class RequestPath {
 
   /** Path and query to send on; undefined: as received. */
   get target(): string | undefined {
-    return this.#form === undefined ? undefined : this.#form.forward + this.query
+    if (this.#isCanonical || this.#form === undefined) return undefined
+    return this.#form.forward + this.query
   }
 
   /** Path and query in any case. */
@@ -115,6 +119,7 @@ export class RequestPath {
   #readUnusual(head: RequestHead): PathError | undefined {
     this.isAsterisk = head.bytes[head.pathStart] === ASTERISK && head.pathStart === head.targetStart
     this.queryStart = this.isAsterisk ? head.pathEnd : head.pathStart
+    this.#isCanonical = this.isAsterisk
     if (!this.isAsterisk) this.#form = { ok: true, forward: "/", match: "/", segmentEnds: [] }
     this.#hashForm("/")
     return undefined
@@ -126,9 +131,11 @@ export class RequestPath {
     while (end < pathEnd && bytes[end] !== QUESTION_MARK) end++
     this.queryStart = end
     const options = { mergeSlashes: this.#mergesSlashes }
-    const form = formOf(bytes.toString("latin1", start, end), options)
+    const received = bytes.toString("latin1", start, end)
+    const form = formOf(received, options)
     if (!form.ok) return form.reason
     this.#form = form
+    this.#isCanonical = form.forward === received
     this.#hashForm(form.match)
     return undefined
   }

@@ -1,6 +1,6 @@
 /**
- * The request that is being decided, as conditions and actions see it: its head, where it came from,
- * its path. One object serves all requests of a table.
+ * The request that is being decided, as conditions and actions see it: its head, where it came
+ * from, its path. One object serves all requests of a table.
  */
 import type { Instant } from "../net/time.ts"
 import { Field } from "./field.ts"

@@ -1,8 +1,8 @@
 /**
- * From a request to the one route that answers it. The most specific host that has a matching route
- * wins (exact, then "*.example.com" for one label, then any), within a host the most specific path
- * (`path-index.ts`), within a path the conditions (`conditions.ts`). A route whose conditions do not
- * hold is passed over for the next candidate, also of the next host.
+ * From a request to the one route that answers it. The most specific host that has a matching
+ * route wins (exact, then "*.example.com" for one label, then any), within a host the most
+ * specific path (`path-index.ts`), within a path the conditions (`conditions.ts`). A route whose
+ * conditions do not hold is passed over for the next candidate, also of the next host.
  *
  * A table never changes; a reload builds another and replaces it.
  */
@@ -11,6 +11,7 @@ import type { Instant } from "../net/time.ts"
 import { redirectToTls, tlsRedirectPort } from "./actions/redirect.ts"
 import { CompiledRoute, ownResources, type RouteResources } from "./compiled-route.ts"
 import type { RequestHead } from "./head.ts"
+import type { PathError } from "./path-form.ts"
 import { PathIndex, segmentsOf } from "./path-index.ts"
 import { RequestPath } from "./request-path.ts"
 import { plainResponse } from "./responses.ts"
@@ -59,24 +60,25 @@ export class RouteTable implements Routes {
     this.#any = indexes.get("")
     this.#tlsPort = tlsRedirectPort(http)
     const depthMax = compiled.reduce((most, { route }) => Math.max(most, segmentsOf(route)), 0)
-    this.#request = new RouteRequest(new RequestPath({ depthMax, mergeSlashes: http.mergeSlashes }))
+    const { mergeSlashes } = http
+    this.#request = new RouteRequest(new RequestPath({ depthMax, mergeSlashes }))
   }
 
   decide(head: RequestHead, origin: RequestOrigin, now: Instant): Decision {
-    if (head.method === "CONNECT") return CONNECT_REFUSED
     const request = this.#request
-    if (request.path.read(head) !== undefined) return BAD_PATH
+    const problem = request.path.read(head)
+    if (problem !== undefined) return badPath(problem)
     request.begin(head, origin, now)
     if (this.#tlsPort !== undefined && !origin.isTls) return redirectToTls(request, this.#tlsPort)
     return this.#find(request, accepts)?.decide(request) ?? NOT_FOUND
   }
 
-  /** Which route would answer, which are passed over, and what the route does, without its gates. */
+  /** Which route would answer, who is passed over, and what it does behind its gates. */
   explain(head: RequestHead, origin: RequestOrigin): Explanation {
     const request = this.#request
     const problem = request.path.read(head)
     const passedOver: { readonly route: string; readonly because: string }[] = []
-    if (problem !== undefined) return { path: "", passedOver, route: undefined, decision: BAD_PATH }
+    if (problem !== undefined) return { ...NO_ROUTE, decision: badPath(problem) }
     request.begin(head, origin, 0 as Instant)
     const path = request.path.text
     if (this.#tlsPort !== undefined && !origin.isTls) {
@@ -112,6 +114,10 @@ function accepts(route: CompiledRoute, request: RouteRequest): boolean {
   return route.conditions.accept(request)
 }
 
+function badPath(problem: PathError): Decision {
+  return plainResponse(400, problem)
+}
+
 /** Those that ask for more first, otherwise as in the file; patterns always as in the file. */
 function inOrder(routes: readonly CompiledRoute[]): CompiledRoute[] {
   const paths = routes.filter(({ match }) => match !== "regex")
@@ -138,6 +144,4 @@ function pick<T>(
 
 const DOT = 0x2e
 const NOT_FOUND = plainResponse(404)
-const BAD_PATH = plainResponse(400, "path")
-/** An edge is no forward proxy. */
-const CONNECT_REFUSED = plainResponse(501)
+const NO_ROUTE = { path: "", passedOver: [], route: undefined }

@@ -1,4 +1,4 @@
-/** `allow` and `deny` of a route. The answers for recent clients are kept, addresses being text. */
+/** `allow` and `deny` of a route. Answers are kept: addresses are text, and slow to read. */
 import type { Prefix } from "../../net/address.ts"
 import { type Address, addressBytes } from "../../net/address.ts"
 import { PrefixSet } from "../../net/prefix-set.ts"
@@ -7,7 +7,7 @@ import type { Decision, Route } from "../route.ts"
 import type { RouteRequest } from "../route-request.ts"
 import type { Gate } from "./action.ts"
 
-/** A denied client is refused, whatever `allow` says; with an `allow` list, who is not on it too. */
+/** A denied client is refused, whatever `allow` says; so is one that `allow` does not list. */
 export class AccessGate implements Gate {
   readonly #allow: PrefixSet
   readonly #deny: PrefixSet

@@ -1,6 +1,7 @@
 /**
- * `basic_auth` (RFC 7617). Checking a password is slow by design, so a data thread never does it: it
- * asks (`PasswordQuestion`) and remembers the answer for a minute, by a hash of what the client sent.
+ * `basic_auth` (RFC 7617). Checking a password is slow by design, so a data thread never does it:
+ * it asks (`PasswordQuestion`) and remembers the answer for a minute, by a hash of what the
+ * client sent.
  */
 import type { BasicAuthConfig } from "../../config/http-config.ts"
 import { after, type Instant } from "../../net/time.ts"
@@ -96,7 +97,7 @@ function credentialsOf(value: string): Credentials | undefined {
 
 /** How long a changed or withdrawn password may still work; a reload forgets all at once. */
 const RIGHT_MS = 60_000
-/** Long enough to take the load off a client that tries in a loop, short enough to correct a file. */
+/** Takes the load off a client that tries in a loop. */
 const WRONG_MS = 2_000
 const KNOWN_CREDENTIALS_MAX = 4096
 const PASSWORD_LENGTH_MAX = 1024

@@ -2,13 +2,14 @@
  * How often each client has asked, for all data threads together: a hash table of fixed size in
  * memory they share, so that a limit means what it says whichever thread a connection fell to.
  *
- * The algorithm is GCRA, a leaky bucket in one number: the time at which the client's bucket will be
- * empty again (theoretical arrival time, TAT). A request is let through when the TAT is not further
- * ahead than a full bucket, and then moves it on by one request's worth.
+ * The algorithm is GCRA, a leaky bucket in one number: the time at which the client's bucket will
+ * be empty again (theoretical arrival time, TAT). A request is let through when the TAT is not
+ * further ahead than a full bucket, and then moves it on by one request's worth.
  *
- * A bucket of the hash table is one cache line of four entries. A client that finds no entry takes
- * the one unused for longest: under a flood of clients the quiet ones are forgotten, which errs on
- * the side of letting through. A TAT changes by compare-and-swap, so no request goes uncounted.
+ * A bucket of the hash table is one cache line of four entries. A client that finds no entry
+ * takes the one unused for longest: under a flood of clients the quiet ones are forgotten, which
+ * errs on the side of letting through. A TAT changes by compare-and-swap, so no request goes
+ * uncounted.
  *
  * Times are whole ticks of 1/64 of a request's worth, 32 bits, compared by difference: a TAT from
  * before the counter wrapped falls outside what can be and reads as an empty bucket.
@@ -47,7 +48,8 @@ export class RateTable {
   admit(limit: RateLimit, client: string, now: Instant): number {
     const ticksPerMs = TICKS_PER_REQUEST / limit.intervalMs
     const current = Math.floor(now * ticksPerMs) | 0
-    const entry = this.#entryFor(client, { id: limit.id, seconds: Math.floor(now / 1000), current })
+    const seconds = Math.floor(now / 1000)
+    const entry = this.#entryFor(client, { id: limit.id, seconds, current })
     const full = limit.burst * TICKS_PER_REQUEST
     for (;;) {
       const stored = Atomics.load(this.#cells, entry + TAT_CELL)

@@ -1,7 +1,7 @@
 /**
- * `split`: a share of the requests to each pool, and canary requests to theirs. Shares are exact over
- * few requests, not only on average: the multiples of the golden ratio fall evenly into the unit
- * interval wherever one stops counting.
+ * `split`: a share of the requests to each pool, and canary requests to theirs. Shares are exact
+ * over few requests, not only on average: the multiples of the golden ratio fall evenly into the
+ * unit interval wherever one stops counting.
  */
 import type { FieldCondition, RouteConfig, SplitTarget } from "../../config/http-config.ts"
 import { cookieIn } from "../cookies.ts"

@@ -48,7 +48,6 @@ function regexRewriting(source: string, rewrite: string) {
       if (digit !== undefined) return match?.[Number(digit)] ?? ""
       return name === undefined ? "$" : (match?.groups?.[name] ?? "")
     })
-    const absolute = written.startsWith("/") ? written : `/${written}`
-    return encodedPath(Buffer.from(absolute, "utf8").toString("latin1")) + path.query
+    return encodedPath(Buffer.from(written, "utf8").toString("latin1")) + path.query
   }
 }
