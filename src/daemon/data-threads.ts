@@ -47,6 +47,8 @@ import { workerEntry } from "./worker-entry.ts"
 
 /** A thread beats at least every 100 ms; one that is silent for this long serves nobody. */
 const HUNG_AFTER_MS = 600
+/** From its start to its first beat: some 30 ms, more where the machine is busy. */
+const LOADED_AFTER_MS = 10_000
 const WATCH_INTERVAL_MS = 100
 /** More ends than this within the window: something is wrong that a restart does not mend. */
 const DEATHS_MAX = 5
@@ -502,12 +504,12 @@ class DataThread {
   /** Whether its heart has not moved for too long. */
   isSilent(now: Instant, isForgiven: boolean): boolean {
     const { beats } = this.heartbeat
-    // A thread that has not entered its loop yet is still being loaded.
-    if (beats === 0 || beats !== this.#lastBeats || isForgiven) {
+    if (beats !== this.#lastBeats || isForgiven) {
       this.#lastBeats = beats
       this.#lastBeatAt = now
       return false
     }
-    return now - this.#lastBeatAt > HUNG_AFTER_MS
+    // A thread that has not entered its loop yet is still being loaded.
+    return now - this.#lastBeatAt > (beats === 0 ? LOADED_AFTER_MS : HUNG_AFTER_MS)
   }
 }
