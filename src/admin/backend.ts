@@ -161,7 +161,17 @@ export interface HttpStatus {
   readonly bytes_out: number
   /** Ended requests by reason (`http/counters.ts`). */
   readonly ended: Readonly<Record<string, number>>
+  readonly certificates: readonly CertificateStatus[]
   readonly routes: readonly RouteStatus[]
+}
+
+export interface CertificateStatus {
+  readonly file: string
+  readonly names: readonly string[]
+  readonly key_type: string
+  readonly not_after: string
+  /** Negative after the end. */
+  readonly expires_in_days: number
 }
 
 export interface RouteStatus {

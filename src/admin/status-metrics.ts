@@ -7,6 +7,7 @@
  */
 import type { MetricFamily, Sample } from "../metrics/exposition.ts"
 import type {
+  CertificateStatus,
   CheckStatusEntry,
   HttpStatus,
   ListenerStatus,
@@ -25,6 +26,7 @@ export function statusMetrics(status: Status): MetricFamily[] {
     ...tabulate(SERVER_METRICS, status.pools.flatMap(labelledServers)),
     ...listenerMetrics("stream", status.streams),
     ...listenerMetrics("http", status.http),
+    ...tabulate(CERTIFICATE_METRICS, status.http.flatMap(labelledCertificates)),
     ...tabulate(ROUTE_METRICS, status.http.flatMap(labelledRoutes)),
   ]
 }
@@ -255,6 +257,10 @@ type ListenerCounts = Pick<
   "name" | "connections" | "total" | "bytes_in" | "bytes_out" | "retries" | "ended"
 >
 
+function labelledCertificates({ name: http, certificates }: HttpStatus) {
+  return certificates.map(withLabels(({ file }: CertificateStatus) => ({ http, file })))
+}
+
 function labelledRoutes({ name: http, routes }: HttpStatus) {
   return routes.map(withLabels(({ name: route }: RouteStatus) => ({ http, route })))
 }
@@ -283,6 +289,15 @@ const LISTENER_METRICS: readonly Metric<ListenerCounts>[] = [
     "counter",
     "Connections ended, by reason",
     ({ ended }) => byLabel("reason", ended),
+  ],
+]
+
+const CERTIFICATE_METRICS: readonly Metric<CertificateStatus>[] = [
+  [
+    "tls_certificate_expiry_days",
+    "gauge",
+    "Whole days a served certificate still lasts",
+    ({ expires_in_days }) => expires_in_days,
   ],
 ]
 

@@ -8,6 +8,7 @@ import type { Status } from "../admin/backend.ts"
 import { type Diagnostic, diagnosticJson, formatDiagnostics } from "../config/diagnostic.ts"
 import { type LoadResult, loadConfig } from "../config/load.ts"
 import { formatPlan, planJson } from "../config/plan.ts"
+import { TlsStore } from "../daemon/tls-store.ts"
 import { SystemError } from "../linux/errno.ts"
 import { AdminClient } from "./admin-client.ts"
 import { CommandFailure, type CommandInput } from "./command.ts"
@@ -22,7 +23,12 @@ export async function check(input: CommandInput): Promise<number> {
     else printError(`${formatDiagnostics(loaded.diagnostics)}\n\n${verdict(loaded.diagnostics)}`)
     return 1
   }
-  const findings = await findingsOf(loaded, input)
+  const tls = tlsFindings(loaded)
+  const findings = [...tls, ...(await findingsOf(loaded, input))]
+  if (tls.some(({ severity }) => severity === "error")) {
+    for (const { severity, message } of tls) printError(`${severity}: ${message}`)
+    return 1
+  }
   if (input.json) printJson(resultJson(loaded, findings))
   else printResult(loaded, findings, input)
   return 0
@@ -37,6 +43,17 @@ async function findingsOf({ config }: Loaded, input: CommandInput): Promise<Find
   } catch (error) {
     if (!(error instanceof SystemError)) throw error
     return [{ severity: "note", message: `this host was not looked at: ${error.message}` }]
+  }
+}
+
+/** What is wrong with the certificates and keys the configuration names. */
+function tlsFindings({ config }: Loaded): Finding[] {
+  try {
+    const { warnings } = new TlsStore(() => {}).load(config)
+    return warnings.map((message) => ({ severity: "warning", message }))
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    return message.split("\n").map((line) => ({ severity: "error", message: line }))
   }
 }
 

@@ -12,7 +12,7 @@ import { type Address, type Endpoint, familyOf, formatEndpoint } from "../net/ad
 
 export interface Finding {
   /** A note is for completeness; a warning is probably a mistake. */
-  readonly severity: "warning" | "note"
+  readonly severity: "error" | "warning" | "note"
   readonly message: string
 }
 

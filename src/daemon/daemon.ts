@@ -20,7 +20,9 @@ import { AdminServer } from "../admin/driver.ts"
 import type { Config, TrackConfig } from "../config/config.ts"
 import { formatDiagnostics } from "../config/diagnostic.ts"
 import { diffConfig, formatDiff } from "../config/diff.ts"
+import type { HttpConfig } from "../config/http-config.ts"
 import { type LoadResult, loadConfig } from "../config/load.ts"
+import type { DataHttpService } from "../dataplane/messages.ts"
 import { type CheckTarget, type HealthChange, HealthChecker } from "../health/driver.ts"
 import { HTTP_ROWS_MAX, type HttpColumn } from "../http/counters.ts"
 import { monotonicNow } from "../linux/clock.ts"
@@ -52,6 +54,7 @@ import {
   streamStatus,
   vrrpStatus,
 } from "./status.ts"
+import { TlsStore } from "./tls-store.ts"
 import { poolState, Trackers } from "./tracking.ts"
 import { VrrpThread } from "./vrrp-thread.ts"
 
@@ -83,6 +86,7 @@ export class Daemon implements AdminBackend {
   readonly #checker: HealthChecker
   readonly #trackers: Trackers
   readonly #accessLog: AccessLog
+  readonly #tls = new TlsStore(() => this.#certificatesChanged())
   readonly #notifier: Notifier
   readonly #admin: AdminServer
   readonly #subscribers = new Set<(event: StatusEvent) => void>()
@@ -134,6 +138,9 @@ export class Daemon implements AdminBackend {
   /** Throws when a socket cannot be opened: an edge that cannot serve must not start. */
   async start(): Promise<void> {
     const config = this.#config
+    this.#tls.use(this.#tls.load(config))
+    this.#warnings = [...this.#warnings, ...this.#tls.warnings]
+    for (const warning of this.#tls.warnings) this.#log.warn("tls", warning)
     const threads = this.#threads.start()
     if (config.vrrp.length > 0) this.#startVrrp()
     await this.#admin.configure(config.admin)
@@ -162,6 +169,7 @@ export class Daemon implements AdminBackend {
     await this.#threads.stop()
     await Promise.race([this.#notifier.idle(), Bun.sleep(NOTIFY_WAIT_MS), cutShort])
     this.#accessLog.close()
+    this.#tls.close()
     await this.#admin.close()
   }
 
@@ -230,7 +238,10 @@ export class Daemon implements AdminBackend {
         streamStatus(stream, this.#streamRows.row(stream.name), this.#threads),
       ),
       http: config.http.map((http) =>
-        httpStatus(httpService(http, this.#httpRows), this.#threads.httpCounters),
+        httpStatus(this.#httpService(http), {
+          tables: this.#threads.httpCounters,
+          certificates: this.#tls.certificates(http.name),
+        }),
       ),
       kubernetes: null,
       threads: {
@@ -248,6 +259,7 @@ export class Daemon implements AdminBackend {
       const loaded = loadConfig(this.#options.configPath)
       if (!loaded.ok) return this.#refused(formatDiagnostics(loaded.diagnostics))
       const previous = this.#config
+      const tls = this.#tls.load(loaded.config)
       const changes = formatDiff(diffConfig(previous, loaded.config))
       await this.#admin.configure(loaded.config.admin)
       try {
@@ -257,10 +269,11 @@ export class Daemon implements AdminBackend {
         throw error
       }
       this.#config = loaded.config
+      this.#tls.use(tls)
       await this.#apply(loaded.config, previous)
       this.#loadedAt = Date.now()
       this.#lastError = null
-      this.#warnings = loaded.warnings.map((warning) => warning.message)
+      this.#warnings = [...loaded.warnings.map(({ message }) => message), ...tls.warnings]
       for (const warning of this.#warnings) this.#log.warn("config", warning)
       this.#event("reload", "Configuration applied", { changes: changes.length })
       for (const change of changes) this.#log.info("config", change)
@@ -268,6 +281,27 @@ export class Daemon implements AdminBackend {
     } catch (error) {
       return this.#refused(error instanceof Error ? error.message : String(error))
     }
+  }
+
+  /** A renewed certificate serves the next connection; the open ones keep what they began with. */
+  #certificatesChanged(): void {
+    const renewed = this.#reloading.then(async () => {
+      try {
+        this.#tls.use(this.#tls.load(this.#config))
+        await this.#configureThreads(this.#config, this.#config)
+        this.#event("reload", "Certificates read again", { warnings: this.#tls.warnings.length })
+        this.#log.info("tls", "Certificates read again")
+        for (const warning of this.#tls.warnings) this.#log.warn("tls", warning)
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error)
+        this.#log.error("tls", "Changed certificates are not used, the old ones stay", { reason })
+      }
+    })
+    this.#reloading = renewed
+  }
+
+  #httpService(http: HttpConfig): DataHttpService {
+    return httpService(http, this.#httpRows, this.#tls.spec(http.name))
   }
 
   #refused(reason: string): ReloadResult {
@@ -324,7 +358,7 @@ export class Daemon implements AdminBackend {
       },
       services: {
         set: next.http
-          .map((http) => httpService(http, this.#httpRows))
+          .map((http) => this.#httpService(http))
           .filter((service) => !this.#threads.hasService(service)),
         remove: (previous?.http ?? [])
           .map(({ name }) => name)

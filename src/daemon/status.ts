@@ -21,6 +21,8 @@ import { monotonicNow } from "../linux/clock.ts"
 import type { CounterTable } from "../metrics/counter-table.ts"
 import { formatEndpoint, formatPrefix } from "../net/address.ts"
 import { END_REASONS } from "../stream/end-reason.ts"
+import { expiryDays } from "../tls/expiry.ts"
+import type { CertificateFacts } from "../tls/shell/certificate-files.ts"
 import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { DataThreads } from "./data-threads.ts"
 import { routeName } from "./listeners.ts"
@@ -142,8 +144,12 @@ export function streamStatus(
 
 export function httpStatus(
   { config, row, routeRows }: DataHttpService,
-  tables: readonly HttpCounters[],
+  sources: {
+    readonly tables: readonly HttpCounters[]
+    readonly certificates: readonly CertificateFacts[]
+  },
 ): HttpStatus {
+  const { tables, certificates } = sources
   const ended = HTTP_END_REASONS.map((reason) => [reason, total(tables, row, reason)] as const)
   return {
     name: config.name,
@@ -155,6 +161,13 @@ export function httpStatus(
     bytes_in: total(tables, row, "bytesIn"),
     bytes_out: total(tables, row, "bytesOut"),
     ended: Object.fromEntries(ended),
+    certificates: certificates.map((facts) => ({
+      file: facts.file,
+      names: facts.names,
+      key_type: facts.keyType,
+      not_after: rfc3339(facts.notAfter),
+      expires_in_days: Math.floor(expiryDays(facts, Date.now())),
+    })),
     routes: config.routes.map((route, index) =>
       routeStatus(routeName(route), routeRows[index] ?? 0, tables),
     ),

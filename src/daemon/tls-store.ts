@@ -1,0 +1,93 @@
+/**
+ * The TLS files of all `[[http]]`: read and checked as a whole, kept for what asks for them, and
+ * looked at from time to time, because certificates are renewed without anybody telling us.
+ */
+import type { Config } from "../config/config.ts"
+import { expiryWarning } from "../tls/expiry.ts"
+import {
+  type CertificateFacts,
+  loadServerTls,
+  type TlsFileProblem,
+} from "../tls/shell/certificate-files.ts"
+import { FileWatch } from "../tls/shell/file-watch.ts"
+import type { ServerTlsSpec } from "../tls/tls-spec.ts"
+
+const TICKET_KEYS_BYTES = 80
+
+/** What was read for one configuration. */
+export interface TlsFiles {
+  readonly specs: ReadonlyMap<string, ServerTlsSpec>
+  readonly certificates: ReadonlyMap<string, readonly CertificateFacts[]>
+  readonly warnings: readonly string[]
+  readonly paths: readonly string[]
+}
+
+export class TlsStore {
+  readonly #onChange: () => void
+  /** Of listeners without a key file: the same in all threads, for as long as the process lives. */
+  readonly #ticketKeys = crypto.getRandomValues(new Uint8Array(TICKET_KEYS_BYTES))
+  #files: TlsFiles = { specs: new Map(), certificates: new Map(), warnings: [], paths: [] }
+  #watch: FileWatch | undefined
+
+  /** `onChange` is called when a file that is in use has changed. */
+  constructor(onChange: () => void) {
+    this.#onChange = onChange
+  }
+
+  /** Reads the files that `config` names; changes nothing. Throws with all that is wrong. */
+  load(config: Pick<Config, "http">): TlsFiles {
+    const specs = new Map<string, ServerTlsSpec>()
+    const certificates = new Map<string, readonly CertificateFacts[]>()
+    const problems: TlsFileProblem[] = []
+    const warnings: TlsFileProblem[] = []
+    const paths: string[] = []
+    for (const { name, tls } of config.http) {
+      if (tls === undefined) continue
+      const loaded = loadServerTls(tls, { listener: name, ticketKeys: this.#ticketKeys })
+      if (!loaded.ok) problems.push(...loaded.problems)
+      else {
+        specs.set(name, loaded.spec)
+        certificates.set(name, loaded.certificates)
+        warnings.push(...loaded.warnings, ...expiryWarnings(loaded.certificates))
+        paths.push(...loaded.files)
+      }
+    }
+    if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"))
+    return { specs, certificates, warnings: warnings.map(formatProblem), paths }
+  }
+
+  /** Makes what was loaded what is served. */
+  use(files: TlsFiles): void {
+    this.#files = files
+    this.#watch?.stop()
+    this.#watch = new FileWatch(files.paths, this.#onChange)
+    this.#watch.start()
+  }
+
+  spec(http: string): ServerTlsSpec | undefined {
+    return this.#files.specs.get(http)
+  }
+
+  certificates(http: string): readonly CertificateFacts[] {
+    return this.#files.certificates.get(http) ?? []
+  }
+
+  get warnings(): readonly string[] {
+    return this.#files.warnings
+  }
+
+  close(): void {
+    this.#watch?.stop()
+  }
+}
+
+function expiryWarnings(certificates: readonly CertificateFacts[]): TlsFileProblem[] {
+  return certificates.flatMap((facts) => {
+    const reason = expiryWarning(facts, Date.now())
+    return reason === "" ? [] : [{ file: facts.file, reason }]
+  })
+}
+
+function formatProblem({ file, reason }: TlsFileProblem): string {
+  return file === "" ? reason : `${file} ${reason}`
+}
