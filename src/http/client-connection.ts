@@ -32,8 +32,10 @@ import { connectionOptions } from "./hop-by-hop.ts"
 import { Outlet } from "./outlet.ts"
 import { HeadWriter } from "./parts.ts"
 import { askQuestion } from "./question.ts"
+import { NO_REQUEST, type RequestText, requestText } from "./request-text.ts"
 import type { Decision, Question, RequestOrigin, RespondDecision } from "./route.ts"
 import { errorResponse, statusOfHeadError } from "./status.ts"
+import { LF } from "./syntax.ts"
 import type { Transport } from "./transport.ts"
 import { READ_EVENTS, WRITE_EVENTS } from "./upstream-connections.ts"
 
@@ -46,7 +48,8 @@ const ASKING_MS_MAX = 10_000
 
 type Phase = "request" | "asking" | "exchange" | "lingering"
 
-const LF = 0x0a
+/** Requests of one client that are answered before others get their turn. */
+const REQUESTS_PER_TURN = 64
 
 /** One per thread: a head lives only while its event is handled. */
 const head = new RequestHead()
@@ -74,6 +77,8 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
   #isHeadUnfinished = false
   #isArmedForWriting = false
   #closesAfterFlush = false
+  #lingers = false
+  #isAdvancing = false
   #cancelQuestion: (() => void) | undefined = undefined
   #lingeredBytes = 0
   #isClosed = false
@@ -94,8 +99,8 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     this.port = settings.endpoint.port
     const { reactor } = context
     this.#deadline = after(reactor.now, settings.timeouts.headMs)
-    reactor.timers.arm(this, this.#deadline)
     reactor.add(this.transport.fd, READ_EVENTS, this)
+    reactor.timers.arm(this, this.#deadline)
   }
 
   get peerSubject(): string {
@@ -145,6 +150,8 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     if (now < this.#deadline) return this.context.reactor.timers.arm(this, this.#deadline)
     if (this.#exchange !== undefined) return this.#exchange.timedOut()
     if (this.#phase === "asking") return this.refuse(504, "server_timeout")
+    // A FIN behind what the client has not taken would not be one it could tell from a whole answer.
+    if (this.outlet.isBlocked) return this.close("reset")
     if (this.#phase === "request" && this.#held !== undefined)
       return this.refuse(408, "client_timeout")
     this.close("finish")
@@ -185,9 +192,12 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     this.context.reactor.modify(this.transport.fd, wanted ? WRITE_EVENTS : READ_EVENTS)
   }
 
-  /** Keeps bytes of `inbound` for the next request. */
-  hold(start: number, end: number): void {
-    this.#held = end > start ? new HeldBytes(inboundBuffer, start, end) : undefined
+  /** Keeps bytes for the next request; `source` may be where they are kept already. */
+  hold(source: Buffer, start: number, end: number): void {
+    this.#isHeadUnfinished = false
+    if (start === end) this.#held = undefined
+    else if (this.#held?.storage === source) this.#held.start = start
+    else this.#held = new HeldBytes(source, start, end)
   }
 
   /** The bytes kept, which are the caller's now: a tunnel's first ones. */
@@ -195,9 +205,7 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     const held = this.#held
     this.#held = undefined
     if (held === undefined) return undefined
-    const bytes = new NativeBytes(held.length)
-    held.copyTo(Buffer.from(bytes.bytes.buffer))
-    return bytes
+    return NativeBytes.of(held.storage.subarray(held.start, held.end))
   }
 
   /** The exchange is over and the client may ask again. */
@@ -208,14 +216,16 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     if (this.#held !== undefined || this.isReadable) this.#advance()
   }
 
-  /** The exchange is over and so is the connection, once what is written has left. */
-  closeWhenFlushed(): void {
+  /**
+   * The exchange is over and so is the connection, once what is written has left. `lingers`: the
+   * client may still be sending.
+   */
+  closeWhenFlushed(lingers: boolean): void {
     this.#exchange = undefined
-    if (this.outlet.isBlocked) {
-      this.#closesAfterFlush = true
-      return
-    }
-    this.#linger()
+    this.#lingers = lingers || this.#held !== undefined || this.isReadable
+    if (!this.outlet.isBlocked) return this.#linger()
+    this.#closesAfterFlush = true
+    this.expectWithin(this.settings.timeouts.betweenBytesMs)
   }
 
   /** Answers with an error of the proxy's own and closes. */
@@ -226,10 +236,11 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     this.context.counters.add(row, reason, 1)
     countRequest(this.context.counters, row, { status, durationMs: 0 })
     writer.reset()
-    errorResponse(writer, { status, detail: "", closes: true })
+    errorResponse(writer, { status, detail: "", connection: "close" })
+    this.#recordOwn(NO_REQUEST, { status, reason, route: "" })
     this.#exchange = undefined
     if (!this.write(outbound, writer.start, writer.at)) return this.close("reset")
-    this.closeWhenFlushed()
+    this.closeWhenFlushed(true)
   }
 
   override endsWithServer(slots: ReadonlySet<number>): boolean {
@@ -265,24 +276,46 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
 
   /** Goes on until there is nothing to do but wait. */
   #advance(): void {
-    while (!this.#isClosed) {
-      if (this.#phase === "lingering") return this.#discard()
-      if (this.#phase === "asking") return this.#awaitAnswer()
-      if (this.#closesAfterFlush) return
-      if (this.#exchange !== undefined) return this.#exchange.clientReady()
-      if (!this.#readRequest()) return
+    // An answer that is there at once ends its exchange from within: the loop below goes on then.
+    if (this.#isAdvancing) return
+    this.#isAdvancing = true
+    try {
+      for (let turn = 0; this.#step(); turn++) {
+        if (turn < REQUESTS_PER_TURN) continue
+        this.context.reactor.defer(this.transport.fd)
+        return
+      }
+    } finally {
+      this.#isAdvancing = false
     }
   }
 
+  /** False: nothing more can be done now. */
+  #step(): boolean {
+    if (this.#isClosed || this.#closesAfterFlush) return false
+    if (this.#phase === "lingering") return this.#discard()
+    if (this.#phase === "asking") return this.#awaitAnswer()
+    const exchange = this.#exchange
+    if (exchange === undefined) {
+      // Who does not take the answers gets no more of them.
+      return !this.outlet.isBlocked && this.#readRequest()
+    }
+    exchange.clientReady()
+    return this.#exchange !== exchange
+  }
+
   /** A client that hangs up wants no answer. */
-  #awaitAnswer(): void {
+  #awaitAnswer(): false {
     if (this.isHungUp) this.abort("client_aborted")
+    return false
   }
 
   /** False: nothing more can be done now. */
   #readRequest(): boolean {
     const held = this.#held
-    if (held !== undefined && !this.#isHeadUnfinished) return this.#parse(held, held.length)
+    if (held !== undefined && !this.#isHeadUnfinished) {
+      return this.#parse(held.storage, held.start, held.end)
+    }
     if (!this.isReadable) return false
     const start = held?.length ?? 0
     const count = this.read(start, READ_BYTES)
@@ -291,33 +324,31 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
       this.close("finish")
       return false
     }
-    if (held === undefined) this.expectWithin(this.settings.timeouts.headMs)
     const end = start + count
     // Without a line end in them the bytes decide nothing: a head that comes in drops is looked at
     // once a line, not once a drop.
     if (held === undefined || hasLineEnd(start, end) || end > this.settings.limits.headBytesMax) {
-      return this.#parse(held, end)
+      held?.copyTo(inboundBuffer)
+      return this.#parse(inboundBuffer, 0, end)
     }
     held.append(inboundBuffer, start, end)
     return this.isReadable
   }
 
-  /** Parses what is held and what was read behind it: `inbound` up to `end`. */
-  #parse(held: HeldBytes | undefined, end: number): boolean {
-    held?.copyTo(inboundBuffer)
-    const result = head.parse(inboundBuffer, 0, end, this.settings.limits)
-    this.#isHeadUnfinished = result === "incomplete"
-    if (result === "incomplete") {
-      this.hold(0, end)
-      return this.isReadable
-    }
-    this.#held = undefined
-    return this.#parsed(result, end)
+  /** Parses the request in `source`, which is `inbound` or what is held. */
+  #parse(source: Buffer, start: number, end: number): boolean {
+    const result = head.parse(source, start, end, this.settings.limits)
+    if (result !== "incomplete") return this.#parsed(result, end)
+    // The head as a whole has its time, from the first byte of it.
+    if (!this.#isHeadUnfinished) this.expectWithin(this.settings.timeouts.headMs)
+    this.hold(source, start, end)
+    this.#isHeadUnfinished = true
+    return this.isReadable
   }
 
   #parsed(
     result: Exclude<ReturnType<RequestHead["parse"]>, "incomplete">,
-    length: number,
+    readEnd: number,
   ): boolean {
     if (result !== "complete") {
       this.context.log("debug", "Request refused", {
@@ -330,7 +361,7 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     }
     return this.#follow(
       this.settings.routes.decide(head, this.#origin(), this.context.reactor.now),
-      length,
+      readEnd,
     )
   }
 
@@ -338,22 +369,22 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     return { client: this.address, isTls: this.isTls, port: this.port }
   }
 
-  /** Does what was decided of the request in `inbound`. True: the next one may be read. */
-  #follow(decision: Decision, length: number): boolean {
+  /** Does what was decided of the request in `head`. True: the next one may be read. */
+  #follow(decision: Decision, readEnd: number): boolean {
     if (decision.type === "respond") {
-      if (decision.question !== undefined) return this.#ask(decision.question, length)
-      return this.#respond(decision, length)
+      if (decision.question !== undefined) return this.#ask(decision.question, readEnd)
+      return this.#respond(decision, readEnd)
     }
     this.#phase = "exchange"
     this.#exchange = new Exchange(this, head, decision)
-    this.#exchange.start(head, length)
+    this.#exchange.start(head, readEnd)
     return this.#exchange === undefined && !this.#isClosed
   }
 
   /** Waits for somebody else's word; the request is kept, and nothing more is read until then. */
-  #ask(question: Question, length: number): false {
+  #ask(question: Question, readEnd: number): false {
     this.#phase = "asking"
-    const asked = new HeldBytes(inboundBuffer, 0, length)
+    const asked = new HeldBytes(head.bytes, head.start, readEnd)
     this.#held = undefined
     this.expectWithin(ASKING_MS_MAX)
     this.#cancelQuestion = askQuestion(this, { question, head }, (settle) => {
@@ -364,13 +395,14 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
       const { now } = this.context.reactor
       const decision = settle({ head, origin: this.#origin(), now })
       this.#phase = "request"
-      if (this.#follow(decision, asked.length)) this.#advance()
+      this.#follow(decision, asked.length)
+      this.#advance()
     })
     return false
   }
 
   /** Answers without a server. A request body is not read: the connection ends after the answer. */
-  #respond(decision: RespondDecision, length: number): boolean {
+  #respond(decision: RespondDecision, readEnd: number): boolean {
     const options = connectionOptions(head)
     const hasBody = head.isChunked || head.contentLength > 0
     const closes = hasBody || options.close || (head.minorVersion === 0 && !options.keepAlive)
@@ -380,42 +412,72 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     if (decision.route !== undefined) {
       countRequest(counters, row, { status: decision.status, durationMs: 0 })
     }
-    counters.add(row, decision.status === 403 ? "denied" : "finished", 1)
+    const reason = decision.status === 403 ? "denied" : "finished"
+    counters.add(row, reason, 1)
     writer.reset()
     errorResponse(writer, {
       ...decision,
-      detail: decision.body,
-      closes,
+      detail: "",
+      connection: closes ? "close" : head.minorVersion === 0 ? "keep-alive" : "",
       isHead: head.method === "HEAD",
     })
+    if (this.context.accessLog !== undefined) {
+      const { status, route } = decision
+      this.#recordOwn(requestText(head), { status, reason, route: route?.name ?? "" })
+    }
     if (!this.write(outbound, writer.start, writer.at)) {
       this.close("reset")
       return false
     }
     if (closes) {
-      this.closeWhenFlushed()
+      this.closeWhenFlushed(hasBody || !options.close)
       return false
     }
-    this.hold(head.end, length)
+    this.hold(head.bytes, head.end, readEnd)
     this.#phase = "request"
     this.expectWithin(this.settings.timeouts.idleMs)
     return true
   }
 
+  /** The access log's line of an answer that no server gave; it has been written to `writer`. */
+  #recordOwn(
+    text: RequestText,
+    answer: { readonly status: number; readonly reason: HttpEndReason; readonly route: string },
+  ): void {
+    this.context.accessLog?.({
+      listener: this.settings.name,
+      client: this.address,
+      ...text,
+      ...answer,
+      pool: "",
+      server: "",
+      bytesIn: 0,
+      bytesOut: writer.length,
+      connectMs: -1,
+      firstByteMs: -1,
+      durationMs: 0,
+      retries: 0,
+      tlsVersion: this.transport.tlsVersion,
+    })
+  }
+
   /** Sends what waits. False: closed. */
   #drain(): boolean {
+    const before = this.outlet.bytes
     if (!this.outlet.flush()) {
       this.abort("client_aborted")
       return false
     }
-    this.armForWriting(this.outlet.isBlocked)
-    if (this.outlet.isBlocked) return true
-    if (this.#closesAfterFlush) {
+    const exchange = this.#exchange
+    if (this.outlet.bytes !== before) {
+      this.expectWithin(exchange?.patience ?? this.settings.timeouts.betweenBytesMs)
+    }
+    this.armForWriting(this.outlet.isBlocked || exchange?.isSplicing === true)
+    if (exchange !== undefined) exchange.clientDrained()
+    else if (this.#closesAfterFlush && !this.outlet.isBlocked) {
       this.#closesAfterFlush = false
       this.#linger()
-      return !this.#isClosed
     }
-    this.#exchange?.clientDrained()
     return !this.#isClosed
   }
 
@@ -424,20 +486,21 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
    * (RFC 9112 §9.6): so say FIN, and read on for a moment.
    */
   #linger(): void {
-    if (this.isHungUp) return this.close("finish")
+    if (this.isHungUp || !this.#lingers) return this.close("finish")
     this.transport.finishWriting()
     this.#phase = "lingering"
     this.expectWithin(LINGER_MS)
     if (this.isReadable) this.#discard()
   }
 
-  #discard(): void {
-    while (this.isReadable) {
+  #discard(): false {
+    while (this.isReadable && !this.#isClosed) {
       const count = this.read(0, READ_BYTES)
-      if (count === -EAGAIN) return
+      if (count === -EAGAIN) break
       this.#lingeredBytes += count
-      if (count <= 0 || this.#lingeredBytes > LINGER_BYTES_MAX) return this.close("finish")
+      if (count <= 0 || this.#lingeredBytes > LINGER_BYTES_MAX) this.close("finish")
     }
+    return false
   }
 
   #armedUntil(): number {

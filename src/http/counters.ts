@@ -98,7 +98,8 @@ export function countRequest(
   const base = row * columns.width
   const { status, durationMs } = request
   add(cells, base + columns.index.requests, 1)
-  if (status >= 100) add(cells, base + FIRST_STATUS + Math.floor(status / 100) - 1, 1)
+  // Beyond 599 there are none; a server that says 999 has failed (RFC 9110 §15).
+  if (status >= 100) add(cells, base + FIRST_STATUS + Math.min(Math.floor(status / 100), 5) - 1, 1)
   add(cells, base + columns.index.durationMsTotal, durationMs)
   let bucket = 0
   while (

@@ -14,12 +14,12 @@ import type { ServerPool } from "../connection/server-pool.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
 import { EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
 import { type Pipe, spliceIn, spliceOut } from "../linux/pipe.ts"
-import { startConnect } from "../linux/tcp.ts"
-import { familyOf } from "../net/address.ts"
+import { localEndpoint, startConnect } from "../linux/tcp.ts"
+import { familyOf, formatEndpoint } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
 import { hashText } from "../pool/hash.ts"
 import type { PoolServer } from "../pool/pool.ts"
-import { BodyCursor, NO_BODY, requestBody, responseBody } from "./body.ts"
+import { type BodyCursor, NO_BODY, requestBody, responseBody } from "./body.ts"
 import type { ClientConnection } from "./client-connection.ts"
 import {
   HEAD_ROOM_BYTES,
@@ -33,14 +33,16 @@ import { countRequest, type HttpEndReason } from "./counters.ts"
 import { FIELD } from "./field-names.ts"
 import { valueOfField, writeForwardingFields } from "./forwarding.ts"
 import { type RequestHead, ResponseHead } from "./head.ts"
-import { type ConnectionOptions, connectionOptions, copyFields } from "./hop-by-hop.ts"
+import { type ConnectionOptions, connectionOptions, copyFields, FieldFilter } from "./hop-by-hop.ts"
 import { bytesOf, HeadWriter } from "./parts.ts"
+import { type RequestText, requestText } from "./request-text.ts"
 import type { ForwardDecision } from "./route.ts"
 import { releaseRequest, type SavedRequest, saveRequest } from "./saved-request.ts"
 import { SideRequest } from "./side-request.ts"
 import { nextSource } from "./sources.ts"
 import { errorResponse } from "./status.ts"
 import { PlainTransport } from "./transport.ts"
+import { Tunnel } from "./tunnel.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
 
 /** A request no larger than this is kept until its response begins, so that it can be sent again. */
@@ -55,23 +57,13 @@ const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
 const responseHead = new ResponseHead()
 const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
 const RESPONSE_LIMITS = { headBytesMax: 64 * 1024, fieldsMax: 256 }
-
-/** After 101 the bytes are nobody's business: up to the end of the connection. */
-const NO_TUNNEL_BODY = new BodyCursor("until-close", 0)
+const HOP_BY_HOP = new FieldFilter({ numbers: [], others: [] })
 
 const VERSION = bytesOf("HTTP/1.1 ")
 const VERSION_AND_HOST = bytesOf(" HTTP/1.1\r\nHost: ")
 const LINE_END = bytesOf("\r\n")
-
-/** What the access log says of a request; made only when there is one. */
-interface RequestText {
-  readonly method: string
-  readonly host: string
-  readonly target: string
-  readonly version: string
-  readonly referer: string
-  readonly userAgent: string
-}
+const CHUNKED = bytesOf("Transfer-Encoding: chunked\r\n")
+const SHORTEST_STATUS_LINE = "HTTP/1.1 200\r\n".length
 
 export class Exchange implements UpstreamUser {
   readonly #client: ClientConnection
@@ -99,8 +91,12 @@ export class Exchange implements UpstreamUser {
   #closesClient = false
   #closesUpstream = false
   #decodesChunks = false
-  #isTunnel = false
+  #tunnel: Tunnel | undefined = undefined
   #isOver = false
+  /** The server does not take the rest of the request; it may have said why. */
+  #isUploadBroken = false
+  /** Interim responses have gone to the client. */
+  #hasAnswered = false
   /** An unfinished response head. */
   #heldResponse: Buffer | undefined = undefined
   #pipe: Pipe | undefined = undefined
@@ -116,25 +112,26 @@ export class Exchange implements UpstreamUser {
     this.#isHttp10 = head.minorVersion === 0
     this.#startedAt = context.reactor.now
     this.#options = connectionOptions(head)
-    this.#wantsUpgrade = this.#options.upgrade ? valueOfField(head, FIELD.upgrade) : undefined
+    this.#wantsUpgrade = this.#options.upgrade ? upgradeOf(head) : undefined
     this.#closesClient = this.#options.close || (this.#isHttp10 && !this.#options.keepAlive)
     this.#log = context.accessLog === undefined ? undefined : requestText(head)
   }
 
-  /** The head is the parser's, in `inbound`; the bytes up to `length` have been read. */
-  start(head: RequestHead, length: number): void {
+  /** The head is the parser's; the bytes behind it have been read up to `readEnd`. */
+  start(head: RequestHead, readEnd: number): void {
     const body = requestBody(head)
     const limit = this.#decision.route.maxBodyBytes
     if (limit > 0 && head.contentLength > limit) return this.#refuse(413, "bad_request", "")
-    const bodyEnd = body.take(inboundBuffer, head.end, length)
+    const bodyEnd = body.take(head.bytes, head.end, readEnd)
     if (typeof bodyEnd === "string") return this.#refuse(400, "bad_request", bodyEnd)
+    if (limit > 0 && body.contentBytes > limit) return this.#refuse(413, "bad_request", "")
     this.#requestBody = body
     this.#bytesIn = bodyEnd - head.start
     this.#writeRequestHead(head)
     if (writer.isFull) return this.#refuse(431, "bad_request", "")
     const end = writer.at + bodyEnd - head.end
-    inboundBuffer.copy(outboundBuffer, writer.at, head.end, bodyEnd)
-    this.#client.hold(bodyEnd, length)
+    head.bytes.copy(outboundBuffer, writer.at, head.end, bodyEnd)
+    this.#client.hold(head.bytes, bodyEnd, readEnd)
     if (this.#decision.route.mirror !== "" && body.isDone) this.#mirror(end)
     this.#isRepeatable = body.isDone && IDEMPOTENT.has(this.#method) && end <= REPLAY_BYTES_MAX
     this.#client.expectWithin(
@@ -145,16 +142,22 @@ export class Exchange implements UpstreamUser {
 
   /** The client has sent something, hung up, or may be read again. */
   clientReady(): void {
-    if (this.#isTunnel) return this.#pumpUp()
-    if (!this.#requestBody.isDone) return this.#pumpUp()
+    if (this.#tunnel !== undefined) return this.#tunnel.pump()
+    if (this.#isUploading) return this.#pumpUp()
     // A client that hangs up wants no answer any more: its server need not make one.
     if (this.#client.isHungUp && !this.#isOver) this.#client.abort("client_aborted")
   }
 
-  /** The client takes more again. */
+  /** The client has taken something; all of it unless there is a pipe or its outlet is blocked. */
   clientDrained(): void {
+    if (this.#tunnel !== undefined) return this.#tunnel.pump()
     if (this.#pipe !== undefined && !this.#flushPipe()) return
-    this.upstreamReady()
+    if (!this.#client.outlet.isBlocked) this.upstreamReady()
+  }
+
+  /** What is spliced waits for the client to take it. */
+  get isSplicing(): boolean {
+    return this.#pipe !== undefined
   }
 
   upstreamConnected(): void {
@@ -166,8 +169,8 @@ export class Exchange implements UpstreamUser {
     const { bytes, length } = this.#request as SavedRequest
     const isAlive = this.#upstream?.write(bytes, 0, length)
     if (!this.#isRepeatable) this.#forgetRequest()
-    if (isAlive !== true) return this.#serverFailed("connection reset")
-    if (!this.#requestBody.isDone) this.#pumpUp()
+    if (isAlive !== true) return this.#uploadBroke()
+    if (this.#isUploading) this.#pumpUp()
     if (!this.#isOver && this.#upstream?.isReadable === true) this.upstreamReady()
   }
 
@@ -184,21 +187,22 @@ export class Exchange implements UpstreamUser {
       })
     }
     this.#tried.push(server)
-    if (this.#tried.length > pool.connectRetries) {
+    const next = this.#tried.length > pool.connectRetries ? undefined : this.#pick(pool)
+    if (next === undefined) {
       return this.#refuse(cause === "ETIMEDOUT" ? 504 : 502, "connect_failed", proxyError(cause))
     }
     this.#countRetry()
-    this.#connect()
+    this.#open(next)
   }
 
   upstreamReady(): void {
+    if (this.#tunnel !== undefined) return this.#tunnel.pump()
     const upstream = this.#upstream
     if (upstream === undefined || this.#isOver) return
-    if (!this.#requestBody.isDone && !upstream.outlet.isBlocked && this.#client.isReadable) {
-      this.#pumpUp()
-    }
+    if (upstream.isBroken) this.#isUploadBroken = true
+    if (this.#isUploading && this.#client.isReadable) this.#pumpUp()
     let turn = 0
-    while (!this.#isOver && this.#upstream === upstream && upstream.isReadable) {
+    while (this.#isReading(upstream)) {
       if (this.#client.outlet.isBlocked || this.#pipe !== undefined) return
       if (turn >= TURN_BYTES) return this.#client.context.reactor.defer(upstream.transport.fd)
       const before = this.#bytesOut
@@ -208,16 +212,24 @@ export class Exchange implements UpstreamUser {
     }
   }
 
+  /** A response comes from it, and may be read on. */
+  #isReading(upstream: UpstreamConnection): boolean {
+    const isOurs = this.#upstream === upstream && !this.#isOver
+    return isOurs && upstream.isReadable && this.#tunnel === undefined
+  }
+
   endsWithServer(slots: ReadonlySet<number>): boolean {
     return this.#pool?.closeOnDown === true && slots.has(this.#target?.slot ?? -1)
   }
 
-  /** The client's clock has run out. */
+  /** Nothing has moved for as long as `patience` said. Whose turn was it? */
   timedOut(): void {
-    if (this.#responseBody !== undefined || this.#isTunnel) {
-      return this.#client.abort(this.#isTunnel ? "finished" : "server_timeout")
-    }
-    if (!this.#requestBody.isDone) return this.#refuse(408, "client_timeout", "")
+    const isClientsTurn = this.#client.outlet.isBlocked || this.#pipe !== undefined
+    if (isClientsTurn) return this.#client.abort("client_timeout")
+    if (this.#tunnel !== undefined) return this.#tunnelEnded("finished")
+    if (this.#responseBody !== undefined) return this.#client.abort("server_timeout")
+    const isServersTurn = this.#upstream?.outlet.isBlocked === true
+    if (this.#isUploading && !isServersTurn) return this.#refuse(408, "client_timeout", "")
     this.#refuse(504, "server_timeout", "http_response_timeout")
   }
 
@@ -244,17 +256,14 @@ export class Exchange implements UpstreamUser {
         writer.text("/")
       writer.copy(head.bytes, head.pathStart, head.pathEnd)
     }
-    const authority = route.host ?? head.authority
-    if (authority !== "") {
-      writer.put(VERSION_AND_HOST)
-      writer.text(authority)
-      writer.put(LINE_END)
-    } else writer.text(" HTTP/1.1\r\n")
+    writer.put(VERSION_AND_HOST)
+    writer.text(route.host ?? (head.authority === "" ? this.#ownAuthority() : head.authority))
+    writer.put(LINE_END)
     copyFields(head, writer, {
       filter: route.requestFilter,
       nominated: this.#options.nominated,
     })
-    if (head.isChunked) writer.text("Transfer-Encoding: chunked\r\n")
+    if (head.isChunked) writer.put(CHUNKED)
     if (this.#wantsUpgrade !== undefined) {
       writer.text("Connection: upgrade\r\n")
       writer.field("Upgrade", this.#wantsUpgrade)
@@ -263,6 +272,12 @@ export class Exchange implements UpstreamUser {
     writer.text(route.requestFields)
     writer.text(this.#decision.requestFields)
     writer.text("\r\n")
+  }
+
+  /** HTTP/1.0 knows no Host: then it is the address the client came to (RFC 9110 §7.1). */
+  #ownAuthority(): string {
+    const endpoint = localEndpoint(this.#client.transport.fd)
+    return formatEndpoint(endpoint ?? this.#client.settings.endpoint)
   }
 
   /** A copy of a whole request for another pool, whose answers nobody reads. */
@@ -280,7 +295,7 @@ export class Exchange implements UpstreamUser {
     if (pool === undefined) return this.#refuse(503, "no_server", "destination_unavailable")
     const server = this.#pick(pool)
     if (server === undefined) return this.#refuse(503, "no_server", "destination_unavailable")
-    const kept = this.#client.context.upstreams.take(server)
+    const kept = this.#client.context.upstreams.take(server, !this.#isRepeatable)
     if (kept === undefined || this.#isRepeatable) {
       this.#request = saveRequest(outbound, end)
     }
@@ -288,14 +303,8 @@ export class Exchange implements UpstreamUser {
     this.#target = server
     this.#upstream = kept
     kept.use(this)
-    if (!kept.write(outbound, 0, end)) return this.#serverFailed("connection reset")
-    if (!this.#requestBody.isDone && this.#client.isReadable) this.#pumpUp()
-  }
-
-  #connect(): void {
-    const server = this.#pick(this.#pool as ServerPool)
-    if (server !== undefined) this.#open(server)
-    else this.#refuse(502, "connect_failed", "connection_refused")
+    if (!kept.write(outbound, 0, end)) return this.#uploadBroke()
+    if (this.#isUploading && this.#client.isReadable) this.#pumpUp()
   }
 
   #pick(pool: ServerPool): PoolServer | undefined {
@@ -330,39 +339,54 @@ export class Exchange implements UpstreamUser {
     })
   }
 
-  /** Client → server: the rest of the request body, or a tunnel's bytes. */
+  /** The request has a body of which not all has been sent. */
+  get #isUploading(): boolean {
+    return !this.#requestBody.isDone && !this.#isUploadBroken
+  }
+
+  /** Client → server: the rest of the request body. */
   #pumpUp(): void {
     const client = this.#client
     const upstream = this.#upstream
     const body = this.#requestBody
     if (upstream === undefined || !upstream.isConnected) return
-    while (!this.#isOver && (this.#isTunnel || !body.isDone)) {
+    let turn = 0
+    while (!this.#isOver && this.#isUploading) {
       if (upstream.outlet.isBlocked || !client.isReadable) return
+      if (turn >= TURN_BYTES) return client.context.reactor.defer(client.transport.fd)
       const count = client.read(0, READ_BYTES)
       if (count === -EAGAIN) return
-      if (count <= 0) return this.#clientEnded(count)
-      const end = this.#isTunnel ? count : body.take(inboundBuffer, 0, count)
+      if (count <= 0) return client.abort("client_aborted")
+      const end = body.take(inboundBuffer, 0, count)
       if (typeof end === "string") return this.#refuse(400, "bad_request", end)
       const limit = this.#decision.route.maxBodyBytes
       if (limit > 0 && body.contentBytes > limit) return this.#refuse(413, "bad_request", "")
       this.#bytesIn += end
-      if (end < count) client.hold(end, count)
-      if (!upstream.write(inbound, 0, end)) return this.#serverFailed("connection reset")
-      client.expectWithin(this.#patience(body.isDone))
+      turn += end
+      if (end < count) client.hold(inboundBuffer, end, count)
+      if (!upstream.write(inbound, 0, end)) return this.#uploadBroke()
+      client.expectWithin(this.patience)
     }
   }
 
-  #patience(isBodyDone: boolean): number {
-    const { timeouts } = this.#client.settings
-    if (this.#isTunnel) return timeouts.tunnelMs
-    if (this.#responseBody !== undefined) return timeouts.betweenBytesMs
-    return isBodyDone ? this.#decision.route.firstByteMs : timeouts.bodyMs
+  /**
+   * The server takes no more, as one does that answers early and closes ("413"). Its answer may
+   * still wait to be read, and goes first.
+   */
+  #uploadBroke(): void {
+    const upstream = this.#upstream as UpstreamConnection
+    this.#isUploadBroken = true
+    this.#closesClient ||= !this.#requestBody.isDone
+    upstream.isReadable = true
+    this.upstreamReady()
   }
 
-  /** End of the client's stream where bytes were expected. */
-  #clientEnded(count: number): void {
-    if (this.#isTunnel && count === 0) return this.#upstream?.transport.finishWriting()
-    this.#client.abort("client_aborted")
+  /** Milliseconds for the next thing to happen. */
+  get patience(): number {
+    const { timeouts } = this.#client.settings
+    if (this.#tunnel !== undefined) return timeouts.tunnelMs
+    if (this.#responseBody !== undefined) return timeouts.betweenBytesMs
+    return this.#isUploading ? timeouts.bodyMs : this.#decision.route.firstByteMs
   }
 
   #readResponseHead(upstream: UpstreamConnection): void {
@@ -381,50 +405,53 @@ export class Exchange implements UpstreamUser {
     upstream: UpstreamConnection,
     { start, end }: { readonly start: number; readonly end: number },
   ): void {
-    const result = responseHead.parse(inboundBuffer, start, end, RESPONSE_LIMITS)
-    if (result === "incomplete") {
-      this.#heldResponse = Buffer.from(inboundBuffer.subarray(start, end))
-      return
+    let at = start
+    while (at < end) {
+      const result = responseHead.parse(inboundBuffer, at, end, RESPONSE_LIMITS)
+      if (result === "incomplete") {
+        this.#heldResponse = Buffer.from(inboundBuffer.subarray(at, end))
+        return
+      }
+      if (result !== "complete") return this.#refuseResponse(upstream, result)
+      if (this.#firstByteMs < 0) {
+        this.#firstByteMs = this.#client.context.reactor.now - this.#startedAt
+      }
+      const { status } = responseHead
+      if (status === 101) return this.#startTunnel(upstream, end)
+      if (status >= 200) return this.#answer(upstream, end)
+      if (!this.#passInterim()) return this.#clientFailed()
+      at = responseHead.end
     }
-    if (result !== "complete") {
-      this.#client.context.log("warn", "Response refused", {
-        pool: this.#decision.pool,
-        server: upstream.server.name,
-        reason: result,
-      })
-      return this.#refuse(502, "bad_response", "http_protocol_error")
-    }
-    if (this.#firstByteMs < 0) {
-      this.#firstByteMs = this.#client.context.reactor.now - this.#startedAt
-    }
-    const { status } = responseHead
-    if (status === 101) return this.#startTunnel(upstream, end)
-    if (status < 200) return this.#passInterim(upstream, end)
-    this.#answer(upstream, end)
+  }
+
+  #refuseResponse(upstream: UpstreamConnection, reason: string): void {
+    this.#client.context.log("warn", "Response refused", {
+      pool: this.#decision.pool,
+      server: upstream.server.name,
+      reason,
+    })
+    this.#refuse(502, "bad_response", "http_protocol_error")
   }
 
   /** 100, 103: on to the client, then the final response follows (RFC 9110 §15.2). */
-  #passInterim(upstream: UpstreamConnection, end: number): void {
-    const next = responseHead.end
-    if (!this.#isHttp10) {
-      const { start } = responseHead
-      outboundBuffer.set(inboundBuffer.subarray(start, next), 0)
-      if (!this.#client.write(outbound, 0, next - start)) return this.#clientFailed()
-    }
-    if (end > next) this.#parseResponse(upstream, { start: next, end })
+  #passInterim(): boolean {
+    if (this.#isHttp10) return true
+    this.#hasAnswered = true
+    this.#writeStatusLine()
+    const { nominated } = connectionOptions(responseHead)
+    copyFields(responseHead, writer, { filter: HOP_BY_HOP, nominated, dropsLength: true })
+    writer.put(LINE_END)
+    return this.#client.write(outbound, 0, writer.at)
   }
 
   #answer(upstream: UpstreamConnection, end: number): void {
     const { route } = this.#decision
     const { status } = responseHead
-    if (this.#mayRepeat(route.retryAttempts) && route.retryStatuses.includes(status)) {
-      return this.#repeatElsewhere()
-    }
+    if (route.retryStatuses.includes(status) && this.#repeatElsewhere()) return
     const body = responseBody(responseHead, { method: this.#method, decodes: this.#isHttp10 })
     const bodyEnd = body.take(inboundBuffer, responseHead.end, end)
-    if (typeof bodyEnd === "string") return this.#refuse(502, "bad_response", "http_protocol_error")
+    if (typeof bodyEnd === "string") return this.#refuseResponse(upstream, bodyEnd)
     this.#status = status
-    this.#responseBody = body
     this.#forgetRequest()
     const options = connectionOptions(responseHead)
     this.#closesUpstream =
@@ -438,6 +465,7 @@ export class Exchange implements UpstreamUser {
     if (body.framing === "until-close" || this.#decodesChunks) this.#closesClient = true
     this.#writeResponseHead(options.nominated)
     if (writer.isFull) return this.#refuse(502, "bad_response", "http_response_header_section_size")
+    this.#responseBody = body
     const bodyStart = writer.at
     const length = this.#copyBody(responseHead.end, bodyEnd, bodyStart)
     this.#client.expectWithin(this.#client.settings.timeouts.betweenBytesMs)
@@ -446,18 +474,24 @@ export class Exchange implements UpstreamUser {
     if (body.isDone) this.#finish(upstream)
   }
 
-  #writeResponseHead(nominated: readonly string[] | undefined): void {
-    const { route } = this.#decision
+  #writeStatusLine(): void {
     writer.reset()
     writer.put(VERSION)
-    writer.copy(inboundBuffer, responseHead.start + 9, responseHead.fieldsStart)
-    copyFields(responseHead, writer, {
-      filter: route.responseFilter,
-      nominated,
-    })
-    if (responseHead.isChunked && this.#status !== 204 && this.#status !== 304) {
-      if (!this.#decodesChunks) writer.text("Transfer-Encoding: chunked\r\n")
-    }
+    const { start, fieldsStart } = responseHead
+    // RFC 9112 §4: the blank stays when there is no reason.
+    if (fieldsStart - start === SHORTEST_STATUS_LINE) {
+      writer.copy(inboundBuffer, start + VERSION.length, fieldsStart - LINE_END.length)
+      writer.text(" \r\n")
+    } else writer.copy(inboundBuffer, start + VERSION.length, fieldsStart)
+  }
+
+  #writeResponseHead(nominated: readonly string[] | undefined): void {
+    const { route } = this.#decision
+    this.#writeStatusLine()
+    const dropsLength = this.#status === 204
+    copyFields(responseHead, writer, { filter: route.responseFilter, nominated, dropsLength })
+    const isBodiless = dropsLength || this.#status === 304
+    if (responseHead.isChunked && !isBodiless && !this.#isHttp10) writer.put(CHUNKED)
     writer.text(route.responseFields)
     writer.text(this.#decision.responseFields)
     if (route.stickyFields !== undefined && this.#target?.slot !== this.#decision.stickySlot) {
@@ -486,7 +520,6 @@ export class Exchange implements UpstreamUser {
     const count = upstream.read(inbound, 0, READ_BYTES)
     if (count === -EAGAIN) return
     if (count <= 0) return this.#responseEnded(upstream, count)
-    if (this.#isTunnel) return this.#passDown(upstream, count)
     const end = body.take(inboundBuffer, 0, count)
     if (typeof end === "string") return this.#client.abort("bad_response")
     if (end < count) this.#closesUpstream = true
@@ -535,6 +568,7 @@ export class Exchange implements UpstreamUser {
         return false
       }
       this.#client.outlet.bytes += moved
+      this.#client.expectWithin(this.patience)
     }
     this.#client.armForWriting(false)
     this.#client.context.pipes.give(pipe)
@@ -545,38 +579,43 @@ export class Exchange implements UpstreamUser {
 
   /** End of the server's stream within a body: its end, or too early. */
   #responseEnded(upstream: UpstreamConnection, count: number): void {
-    if (this.#isTunnel && count === 0) return this.#client.transport.finishWriting()
     const isEnd = count === 0 && this.#responseBody?.framing === "until-close"
     if (!isEnd) return this.#client.abort("server_aborted")
     this.#finish(upstream)
   }
 
+  /** After 101 the bytes are nobody's business, up to the end of both connections. */
   #startTunnel(upstream: UpstreamConnection, end: number): void {
-    if (this.#wantsUpgrade === undefined) {
-      return this.#refuse(502, "bad_response", "http_protocol_error")
-    }
+    const protocol = this.#wantsUpgrade
+    if (protocol === undefined) return this.#refuseResponse(upstream, "unexpected-upgrade")
     this.#status = 101
-    this.#isTunnel = true
-    this.#closesUpstream = true
     this.#closesClient = true
     this.#forgetRequest()
-    this.#responseBody = NO_TUNNEL_BODY
-    outboundBuffer.set(inboundBuffer.subarray(responseHead.start, end), 0)
-    const length = end - responseHead.start
-    if (!this.#client.write(outbound, 0, length)) return this.#clientFailed()
+    this.#writeStatusLine()
+    const { nominated } = connectionOptions(responseHead)
+    copyFields(responseHead, writer, { filter: HOP_BY_HOP, nominated, dropsLength: true })
+    writer.text("Connection: upgrade\r\n")
+    writer.field("Upgrade", valueOfField(responseHead, FIELD.upgrade) ?? protocol)
+    writer.put(LINE_END)
+    const length = end - responseHead.end
+    inboundBuffer.copy(outboundBuffer, writer.at, responseHead.end, end)
+    if (!this.#client.write(outbound, 0, writer.at + length)) return this.#clientFailed()
     this.#moved(upstream, length)
-    this.#client.expectWithin(this.#client.settings.timeouts.tunnelMs)
-    const early = this.#client.takeHeld()
-    if (early !== undefined && !upstream.write(early, 0, early.bytes.length)) {
-      return this.#client.abort("server_aborted")
-    }
-    this.#pumpUp()
+    this.#tunnel = new Tunnel(this.#client, upstream, {
+      moved: (up, down) => {
+        this.#bytesIn += up
+        this.#moved(upstream, down)
+      },
+      ended: (reason) => this.#tunnelEnded(reason),
+    })
+    this.#tunnel.start(this.#client.takeHeld())
   }
 
-  #passDown(upstream: UpstreamConnection, count: number): void {
-    if (!this.#client.write(inbound, 0, count)) return this.#clientFailed()
-    this.#moved(upstream, count)
-    this.#client.expectWithin(this.#client.settings.timeouts.tunnelMs)
+  #tunnelEnded(reason: HttpEndReason): void {
+    if (reason !== "finished") return this.#client.abort(reason)
+    this.#end(reason)
+    this.#dropUpstream()
+    this.#client.close("finish")
   }
 
   #moved(upstream: UpstreamConnection, bytes: number): void {
@@ -586,15 +625,15 @@ export class Exchange implements UpstreamUser {
 
   /** The connection broke before a response came. */
   #serverFailed(cause: string): void {
-    if (this.#responseBody !== undefined) return this.#client.abort("server_aborted")
-    const upstream = this.#upstream
-    const wasKept = (upstream?.exchanges ?? 0) > 0
-    if (wasKept && this.#isRepeatable && this.#request !== undefined && this.#retries < 2) {
+    const upstream = this.#upstream as UpstreamConnection
+    // A kept connection that ends without a word was closed while the request was on its way.
+    const isStale = upstream.exchanges > 0 && this.#heldResponse === undefined
+    if (isStale && this.#mayRepeat(1)) {
       this.#dropUpstream()
       this.#countRetry()
-      return this.#open(this.#target as PoolServer)
+      return this.#open(upstream.server)
     }
-    if (this.#mayRepeat(this.#decision.route.retryAttempts)) return this.#repeatElsewhere()
+    if (this.#repeatElsewhere()) return
     this.#refuse(
       502,
       "server_aborted",
@@ -603,15 +642,25 @@ export class Exchange implements UpstreamUser {
   }
 
   #mayRepeat(attempts: number): boolean {
-    return this.#isRepeatable && this.#request !== undefined && this.#retries < attempts
+    return (
+      this.#isRepeatable &&
+      !this.#hasAnswered &&
+      this.#request !== undefined &&
+      this.#retries < attempts
+    )
   }
 
-  #repeatElsewhere(): void {
-    this.#dropUpstream()
+  /** Sends the request to another server; false: it may not be, or there is none. */
+  #repeatElsewhere(): boolean {
+    if (!this.#mayRepeat(this.#decision.route.retryAttempts)) return false
     this.#tried.push(this.#target as PoolServer)
+    const next = this.#pick(this.#pool as ServerPool)
+    if (next === undefined) return false
+    this.#dropUpstream()
     this.#countRetry()
     this.#heldResponse = undefined
-    this.#connect()
+    this.#open(next)
+    return true
   }
 
   #forgetRequest(): void {
@@ -630,19 +679,20 @@ export class Exchange implements UpstreamUser {
     this.#dropUpstream()
     if (this.#responseBody !== undefined) return this.#client.abort(reason)
     this.#status = status
-    const closes =
-      this.#closesClient || !this.#requestBody.isDone || status === 400 || status === 413
+    // After an error of the client's nobody knows where its next request would begin.
+    const closes = this.#closesClient || !this.#requestBody.isDone || status < 500
     writer.reset()
     errorResponse(writer, {
       status,
       detail: "",
-      closes,
+      connection: closes ? "close" : this.#isHttp10 ? "keep-alive" : "",
       fields: status < 500 ? "" : `Proxy-Status: causeway; error=${proxyStatus}\r\n`,
       isHead: this.#method === "HEAD",
     })
+    this.#bytesOut += writer.at
     this.#end(reason)
-    if (!this.#client.write(outbound, 0, writer.at)) return this.#client.abort("client_aborted")
-    if (closes) this.#client.closeWhenFlushed()
+    if (!this.#client.write(outbound, 0, writer.at)) return this.#client.close("reset")
+    if (closes) this.#client.closeWhenFlushed(true)
     else this.#client.exchangeDone()
   }
 
@@ -653,11 +703,12 @@ export class Exchange implements UpstreamUser {
       !this.#closesUpstream &&
       this.#requestBody.isDone &&
       !upstream.isHungUp &&
-      !upstream.outlet.isBlocked
+      !upstream.outlet.isBlocked &&
+      (!upstream.isReadable || upstream.isClean())
     if (isReusable) this.#client.context.upstreams.give(upstream)
     else upstream.close("finish")
-    if (this.#closesClient) this.#client.closeWhenFlushed()
-    else this.#client.exchangeDone()
+    if (!this.#closesClient) return this.#client.exchangeDone()
+    this.#client.closeWhenFlushed(!this.#requestBody.isDone || !this.#options.close)
   }
 
   #clientFailed(): void {
@@ -667,7 +718,7 @@ export class Exchange implements UpstreamUser {
   #dropUpstream(): void {
     if (this.#pipe !== undefined) this.#client.context.pipes.give(this.#pipe)
     this.#pipe = undefined
-    this.#upstream?.close(this.#isTunnel ? "finish" : "reset")
+    this.#upstream?.close(this.#tunnel?.hasEnded === true ? "finish" : "reset")
     this.#upstream = undefined
   }
 
@@ -702,15 +753,14 @@ export class Exchange implements UpstreamUser {
   }
 }
 
-function requestText(head: RequestHead): RequestText {
-  return {
-    method: head.method,
-    host: head.host,
-    target: head.bytes.toString("latin1", head.targetStart, head.targetEnd),
-    version: `HTTP/1.${head.minorVersion}`,
-    referer: head.valueByName("referer") ?? "",
-    userAgent: head.valueByName("user-agent") ?? "",
-  }
+/**
+ * The protocols a client asks for, if a tunnel for them may be had. HTTP/2 in clear text may not: its
+ * requests would pass unseen by the routes ("h2c smuggling"; RFC 9113 §3.1 has given it up).
+ */
+function upgradeOf(head: RequestHead): string | undefined {
+  if (head.minorVersion === 0) return undefined
+  const protocols = valueOfField(head, FIELD.upgrade)
+  return protocols === undefined || /(^|[\s,])(h2|http)/i.test(protocols) ? undefined : protocols
 }
 
 /** RFC 9209 §2.3: the proxy error type for a failed connect. */

@@ -5,7 +5,7 @@
  */
 import { type Address, familyOf } from "../net/address.ts"
 import { FIELD } from "./field-names.ts"
-import type { RequestHead } from "./head.ts"
+import type { Head, RequestHead } from "./head.ts"
 import { bytesOf, type HeadWriter } from "./parts.ts"
 import { TOKEN } from "./syntax.ts"
 
@@ -86,21 +86,21 @@ function subjectField(subject: string): string {
 /** Adds this hop to what a trusted proxy said; and the rare request without a Host. */
 function writeSlowly(writer: HeadWriter, head: RequestHead, origin: ForwardingOrigin): void {
   const { address, isTls, port, isTrusted } = origin
-  const valueOf = (head: RequestHead, number: number) =>
+  const believed = (head: RequestHead, number: number) =>
     isTrusted ? valueOfField(head, number) : undefined
-  const proto = valueOf(head, FIELD["x-forwarded-proto"]) ?? (isTls ? "https" : "http")
+  const proto = believed(head, FIELD["x-forwarded-proto"]) ?? (isTls ? "https" : "http")
   const before = isTrusted ? valuesOf(head, FIELD["x-forwarded-for"]) : []
-  const host = valueOf(head, FIELD["x-forwarded-host"]) ?? head.authority
+  const host = believed(head, FIELD["x-forwarded-host"]) ?? head.authority
   const forwarded = isTrusted ? valuesOf(head, FIELD.forwarded) : []
   const hop = `for=${nodeName(address)};proto=${isTls ? "https" : "http"}`
   writer.text(subjectField(origin.peerSubject))
   writer.field("X-Forwarded-For", [...before, address].join(", "))
   writer.field("X-Forwarded-Proto", proto)
-  writer.field("X-Forwarded-Port", valueOf(head, FIELD["x-forwarded-port"]) ?? String(port))
-  writer.field("X-Real-IP", valueOf(head, FIELD["x-real-ip"]) ?? address)
+  writer.field("X-Forwarded-Port", believed(head, FIELD["x-forwarded-port"]) ?? String(port))
+  writer.field("X-Real-IP", believed(head, FIELD["x-real-ip"]) ?? address)
   if (host !== "") writer.field("X-Forwarded-Host", host)
   writer.field("Forwarded", [...forwarded, hop].join(", "))
-  writer.field("X-Request-ID", valueOf(head, FIELD["x-request-id"]) ?? requestId())
+  writer.field("X-Request-ID", believed(head, FIELD["x-request-id"]) ?? requestId())
 }
 
 /** 32 hexadecimal digits: 20 random ones of this thread, then the count. */
@@ -121,7 +121,7 @@ function isToken(authority: string): boolean {
   return true
 }
 
-export function valueOfField(head: RequestHead, number: number): string | undefined {
+export function valueOfField(head: Head, number: number): string | undefined {
   const index = head.find(number)
   return index < 0 ? undefined : head.value(index)
 }

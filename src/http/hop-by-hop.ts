@@ -96,11 +96,18 @@ function foldedName(name: string): string {
 export function copyFields(
   head: Head,
   into: HeadWriter,
-  { filter, nominated }: { filter: FieldFilter; nominated: readonly string[] | undefined },
+  options: {
+    readonly filter: FieldFilter
+    readonly nominated: readonly string[] | undefined
+    /** For a message that has no body and must not seem to. */
+    readonly dropsLength?: boolean
+  },
 ): void {
+  const { filter, nominated, dropsLength = false } = options
   let runStart = -1
   for (let index = 0; index < head.fieldCount; index++) {
-    if (filter.keeps(head, index, nominated)) {
+    const isDropped = dropsLength && head.numbers[index] === FIELD["content-length"]
+    if (!isDropped && filter.keeps(head, index, nominated)) {
       if (runStart < 0) runStart = head.fieldStart(index)
     } else if (runStart >= 0) {
       into.copy(head.bytes, runStart, head.fieldStart(index))

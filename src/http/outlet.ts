@@ -22,6 +22,7 @@ export class Outlet {
 
   /** False: the connection is broken. */
   write(from: NativeBytes, start: number, end: number): boolean {
+    if (start === end) return true
     if (this.#rest !== undefined) return this.#append(from, start, end)
     const sent = this.#transport.write(from, start, end)
     if (sent === end - start) {

@@ -49,7 +49,7 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
     reactor.arm(this, timeoutMs)
     const server = pool.pool.pick(0, reactor.now, [])
     if (server === undefined) return this.#end(undefined)
-    const kept = upstreams.take(server)
+    const kept = upstreams.take(server, true)
     if (kept !== undefined) {
       this.#upstream = kept
       kept.use(this)

@@ -59,7 +59,8 @@ export function errorResponse(
   response: {
     readonly status: number
     readonly detail: string
-    readonly closes: boolean
+    /** What it says of the connection; empty: nothing, which keeps one of HTTP/1.1. */
+    readonly connection: "close" | "keep-alive" | ""
     /** Complete field lines. */
     readonly fields?: string
     readonly body?: string
@@ -78,7 +79,7 @@ export function errorResponse(
     if (!/^content-type:/im.test(fields)) writer.text("Content-Type: text/plain; charset=utf-8\r\n")
     writer.text(`Content-Length: ${body.length}\r\n`)
   }
-  if (response.closes) writer.text("Connection: close\r\n")
+  if (response.connection !== "") writer.field("Connection", response.connection)
   writer.text("\r\n")
   if (hasBody && response.isHead !== true) writer.copy(body, 0, body.length)
 }

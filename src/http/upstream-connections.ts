@@ -5,8 +5,9 @@
  * been closed meanwhile. Whatever an idle connection says (end of stream, bytes nobody asked for)
  * ends it: a response that comes before its request belongs to nobody.
  */
+import { NativeBytes } from "../linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
-import { errnoName } from "../linux/errno.ts"
+import { EAGAIN, errnoName } from "../linux/errno.ts"
 import type { FdLedger } from "../linux/fd-ledger.ts"
 import type { Handler, Reactor } from "../linux/reactor.ts"
 import { disableNagle, pendingError } from "../linux/tcp.ts"
@@ -24,6 +25,8 @@ export const HANG_UP: number = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 const IDLE_MS_MAX = 30_000
 /** Kept per server and thread. */
 const IDLE_CONNECTIONS_MAX = 256
+
+const probe = new NativeBytes(1)
 
 /** What an exchange hears from its connection. */
 export interface UpstreamUser {
@@ -45,9 +48,19 @@ export interface UpstreamEnvironment {
 export class UpstreamConnections {
   readonly #idle = new Map<number, UpstreamConnection[]>()
 
-  /** The latest used idle connection to the server, if there is one. */
-  take(server: PoolServer): UpstreamConnection | undefined {
-    return this.#idle.get(server.slot)?.pop()
+  /**
+   * The latest used idle connection to the server, if there is one. `mustBeAlive`: ask the kernel
+   * whether the server has closed it, for a request that cannot be repeated.
+   */
+  take(server: PoolServer, mustBeAlive: boolean): UpstreamConnection | undefined {
+    const stack = this.#idle.get(server.slot)
+    for (let kept = stack?.pop(); kept !== undefined; kept = stack?.pop()) {
+      // A slot may have been given to another server meanwhile.
+      const isSame = hasSameEndpoint(kept.server, server)
+      if (isSame && (!mustBeAlive || kept.isClean())) return kept
+      kept.close("finish")
+    }
+    return undefined
   }
 
   /** Keeps a connection whose exchange ended clean. */
@@ -78,6 +91,13 @@ export class UpstreamConnections {
   }
 }
 
+function hasSameEndpoint(left: PoolServer, right: PoolServer): boolean {
+  if (left === right) return true
+  return (
+    left.endpoint.address === right.endpoint.address && left.endpoint.port === right.endpoint.port
+  )
+}
+
 export class UpstreamConnection extends TimerEntry implements Handler {
   readonly server: PoolServer
   readonly transport: Transport
@@ -86,6 +106,8 @@ export class UpstreamConnection extends TimerEntry implements Handler {
   /** The server has sent FIN or RST: read to the end, and never use it again. */
   isHungUp = false
   isConnected = false
+  /** It takes nothing more; what it sent before that can still be read. */
+  isBroken = false
   /** Exchanges it has served before the present one. */
   exchanges = 0
   readonly #environment: UpstreamEnvironment
@@ -115,24 +137,39 @@ export class UpstreamConnection extends TimerEntry implements Handler {
     this.outlet = new Outlet(start.transport)
     this.#user = start.user
     const { reactor, ledger, owner, serverCounters } = environment
+    try {
+      reactor.add(this.transport.fd, WRITE_EVENTS, this)
+    } catch (error) {
+      this.transport.close("reset")
+      throw error
+    }
     ledger.take(this.transport.fd, owner)
-    serverCounters.add(this.server.slot, "connections", 1)
+    this.#count(1)
     serverCounters.add(this.server.slot, "connectionsTotal", 1)
-    reactor.add(this.transport.fd, WRITE_EVENTS, this)
     reactor.arm(this, start.connectTimeoutMs)
   }
 
   /** Puts an idle connection to work. */
   use(user: UpstreamUser): void {
     this.#user = user
+    this.#count(1)
   }
 
-  /** Goes idle. */
+  /** Goes idle. It does not count as a connection of its server any more: it is room for one. */
   rest(): void {
     this.#user = undefined
+    this.#count(-1)
     this.exchanges++
     if (this.wheelSlot < 0) this.#environment.reactor.arm(this, IDLE_MS_MAX)
     this.#idleSince = this.#environment.reactor.now
+  }
+
+  /**
+   * Whether nothing waits to be read: an end, or bytes that nobody asked for and that would be taken
+   * for the next response. Costs a read, whose byte is lost: one that is not clean is closed.
+   */
+  isClean(): boolean {
+    return this.read(probe, 0, 1) === -EAGAIN
   }
 
   /** Reads; a negated errno or 0 as the transport has it. */
@@ -163,10 +200,11 @@ export class UpstreamConnection extends TimerEntry implements Handler {
     if (!this.isConnected) return this.#connectEvent(events)
     if ((events & (EPOLLIN | HANG_UP)) !== 0) this.isReadable = true
     if ((events & HANG_UP) !== 0) this.isHungUp = true
-    if (this.#user === undefined) return this.#endIdle()
-    if ((events & EPOLLOUT) !== 0 && this.outlet.isBlocked && this.outlet.flush()) {
-      this.armForWriting(this.outlet.isBlocked)
+    if (this.#user === undefined) {
+      if (events !== 0) this.#endIdle() // 0: put off while it was still in use
+      return
     }
+    if ((events & EPOLLOUT) !== 0 && this.outlet.isBlocked) this.#flush()
     this.#user.upstreamReady()
   }
 
@@ -187,13 +225,23 @@ export class UpstreamConnection extends TimerEntry implements Handler {
   close(how: "finish" | "reset"): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    const { reactor, ledger, serverCounters } = this.#environment
+    const { reactor, ledger } = this.#environment
     reactor.timers.cancel(this)
     reactor.forget(this.transport.fd)
     ledger.release(this.transport.fd)
     this.transport.close(how)
-    serverCounters.add(this.server.slot, "connections", -1)
+    if (this.#user !== undefined) this.#count(-1)
     this.#user = undefined
+  }
+
+  #flush(): void {
+    if (this.outlet.flush()) return this.armForWriting(this.outlet.isBlocked)
+    this.isBroken = true
+    this.isReadable = true
+  }
+
+  #count(connections: number): void {
+    this.#environment.serverCounters.add(this.server.slot, "connections", connections)
   }
 
   #connectEvent(events: number): void {
