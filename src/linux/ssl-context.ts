@@ -36,6 +36,12 @@ const PROTOCOL_VERSIONS = { "1.2": 0x303, "1.3": 0x304 } as const
 /** Bytes of name, HMAC and AES key of session tickets, as OpenSSL lays them out. */
 export const TICKET_KEYS_BYTES = 80
 
+/**
+ * Per full handshake with TLS 1.3. OpenSSL's default is two, for clients that open several
+ * connections; each costs 5 % of a handshake. Go sends one as well.
+ */
+const TICKETS = 1
+
 /** Certificates in one file; a bundle of a distribution's authorities has about 150. */
 const CERTIFICATES_MAX = 4096
 
@@ -157,6 +163,7 @@ export class SslContext {
     this.openssl.SSL_CTX_set_session_id_context(this.handle, id.address, context.length)
     this.#control(SSL_CTRL_SET_TLSEXT_TICKET_KEYS, TICKET_KEYS_BYTES, keys.address)
     keys.bytes.fill(0)
+    this.openssl.SSL_CTX_set_num_tickets(this.handle, TICKETS)
   }
 
   /** Server: `selector` answers ALPN, see ssl-alpn.ts. */

@@ -29,7 +29,7 @@ export interface CertificateSpec {
   readonly keyType: KeyType
 }
 
-export type KeyType = "rsa" | "ec" | "ed25519" | "ed448"
+export type KeyType = "rsa" | "ec" | "ed25519"
 
 /** Towards servers. */
 export interface ClientTlsSpec {

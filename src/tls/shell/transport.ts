@@ -30,6 +30,7 @@ import {
   selectedAlpn,
   verifyFailure,
 } from "../../linux/ssl-facts.ts"
+import { resumableSession } from "../../linux/ssl-peer.ts"
 import { closeFd, resetFd, shutdownWrite } from "../../linux/tcp.ts"
 
 /** SSL_R_UNEXPECTED_EOF_WHILE_READING: FIN without close_notify. */
@@ -61,13 +62,23 @@ export class TlsTransport {
   /** A read stopped for want of room, so that a later short one proves nothing. */
   #mayHoldMore = false
   #isWriteBlocked = false
+  #keepSession: ((session: Handle) => void) | undefined
   /** SSL_ERROR_WANT_READ or SSL_ERROR_WANT_WRITE, of the last call that waits. */
   #waitsFor = 0
   #isClosed = false
 
-  /** Takes over the connected socket `fd`. Throws when OpenSSL has no memory. */
-  constructor(context: SslContext, fd: number, role: "server" | "client") {
+  /**
+   * Takes over the socket `fd`. `keepSession` gets the session once the peer has sent what it takes
+   * to resume it, and owns it. Throws when OpenSSL has no memory.
+   */
+  constructor(
+    context: SslContext,
+    fd: number,
+    role: "server" | "client",
+    keepSession?: (session: Handle) => void,
+  ) {
     this.fd = fd
+    this.#keepSession = keepSession
     this.#openssl = context.openssl
     const ssl = this.#openssl.SSL_new(context.handle)
     if (ssl === null || this.#openssl.SSL_set_fd(ssl, fd) !== 1) {
@@ -138,6 +149,7 @@ export class TlsTransport {
         return total > 0 ? total : answer
       }
       total += count
+      if (this.#keepSession !== undefined) this.#handOverSession(this.#keepSession)
       if (total === length) {
         this.#mayHoldMore = true
         return total
@@ -185,6 +197,13 @@ export class TlsTransport {
     this.#openssl.SSL_free(this.#ssl)
     if (how === "finish") closeFd(this.fd)
     else resetFd(this.fd)
+  }
+
+  /** The server's tickets precede its first answer. */
+  #handOverSession(keep: (session: Handle) => void): void {
+    this.#keepSession = undefined
+    const session = resumableSession(this.#openssl, this.#ssl)
+    if (session !== null) keep(session)
   }
 
   /** Best effort; not in the middle of a record, nor where a failure has told the peer already. */
