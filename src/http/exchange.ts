@@ -41,6 +41,7 @@ import { releaseRequest, type SavedRequest, saveRequest } from "./saved-request.
 import { SideRequest } from "./side-request.ts"
 import { nextSource } from "./sources.ts"
 import { errorResponse } from "./status.ts"
+import { SLASH } from "./syntax.ts"
 import { PlainTransport } from "./transport.ts"
 import { Tunnel } from "./tunnel.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
@@ -248,14 +249,10 @@ export class Exchange implements UpstreamUser {
   #writeRequestHead(head: RequestHead): void {
     const { route, target } = this.#decision
     writer.reset()
-    writer.text(head.method)
-    writer.text(" ")
-    if (target !== undefined) writer.text(target)
-    else {
-      if (head.bytes[head.pathStart] !== 0x2f && head.bytes[head.pathStart] !== 0x2a)
-        writer.text("/")
-      writer.copy(head.bytes, head.pathStart, head.pathEnd)
-    }
+    // In origin form method, blank and path stand together.
+    if (target === undefined && head.pathStart === head.targetStart) {
+      writer.copy(head.bytes, head.start, head.pathEnd)
+    } else this.#writeOtherTarget(head, target)
     writer.put(VERSION_AND_HOST)
     writer.text(route.host ?? (head.authority === "" ? this.#ownAuthority() : head.authority))
     writer.put(LINE_END)
@@ -269,9 +266,17 @@ export class Exchange implements UpstreamUser {
       writer.field("Upgrade", this.#wantsUpgrade)
     }
     writeForwardingFields(writer, head, this.#client)
-    writer.text(route.requestFields)
-    writer.text(this.#decision.requestFields)
-    writer.text("\r\n")
+    if (route.requestFields !== "") writer.text(route.requestFields)
+    if (this.#decision.requestFields !== "") writer.text(this.#decision.requestFields)
+    writer.put(LINE_END)
+  }
+
+  #writeOtherTarget(head: RequestHead, target: string | undefined): void {
+    writer.text(`${head.method} `)
+    if (target !== undefined) return writer.text(target)
+    // "http://host?q" has an empty path, which is sent on as "/" (RFC 9112 §3.2.1).
+    if (head.bytes[head.pathStart] !== SLASH) writer.text("/")
+    writer.copy(head.bytes, head.pathStart, head.pathEnd)
   }
 
   /** HTTP/1.0 knows no Host: then it is the address the client came to (RFC 9110 §7.1). */
@@ -285,7 +290,7 @@ export class Exchange implements UpstreamUser {
     const { context } = this.#client
     const pool = context.pools.get(this.#decision.route.mirror)
     if (pool === undefined || end > REPLAY_BYTES_MAX) return
-    const request = { saved: saveRequest(outbound, end), method: this.#method }
+    const request = { saved: saveRequest(outboundBuffer, end), method: this.#method }
     new SideRequest(context, request, () => {}).start(pool, this.#decision.route.firstByteMs)
   }
 
@@ -297,7 +302,7 @@ export class Exchange implements UpstreamUser {
     if (server === undefined) return this.#refuse(503, "no_server", "destination_unavailable")
     const kept = this.#client.context.upstreams.take(server, !this.#isRepeatable)
     if (kept === undefined || this.#isRepeatable) {
-      this.#request = saveRequest(outbound, end)
+      this.#request = saveRequest(outboundBuffer, end)
     }
     if (kept === undefined) return this.#open(server)
     this.#target = server

@@ -28,54 +28,70 @@ export interface ForwardingOrigin {
   readonly port: number
   /** Of the client's verified certificate; empty without one. */
   readonly peerSubject: string
-  /** "X-Forwarded-For: …" to "Forwarded: for=…;" of this connection, made once. */
+  /** What the last request of this connection was sent with; most have the same. */
   forwardingText: ForwardingText | undefined
 }
 
+/** All lines that are the same for all requests of a connection to one host, in bytes. */
 interface ForwardingText {
-  /** X-Forwarded-For to X-Real-IP, and "X-Forwarded-Host: ". */
-  readonly before: Buffer
-  /** "\r\nForwarded: for=…;proto=…;host=". */
-  readonly forwarded: Buffer
+  readonly authority: string
+  /** Ends with the beginning of the request's id. */
+  readonly bytes: Buffer
 }
-
-/** Identifies this thread's requests: random, and a count. */
-const idPrefix = crypto.randomUUID().replaceAll("-", "").slice(0, 20)
-let requestCount = 0x100000000000
 
 export function writeForwardingFields(
   writer: HeadWriter,
   head: RequestHead,
   origin: ForwardingOrigin,
 ): void {
-  if (origin.isTrusted) return writeSlowly(writer, head, origin)
   const { authority } = head
-  if (authority === "") return writeSlowly(writer, head, origin)
-  origin.forwardingText ??= textOf(origin)
-  const { before, forwarded } = origin.forwardingText
-  writer.put(before)
-  writer.text(authority)
-  writer.put(forwarded)
-  writer.text(isToken(authority) ? authority : `"${authority}"`)
-  writer.put(REQUEST_ID)
-  writer.text(requestId())
-  writer.put(LINE_END)
-}
-
-const REQUEST_ID = bytesOf("\r\nX-Request-ID: ")
-const LINE_END = bytesOf("\r\n")
-
-function textOf({ address, isTls, port, peerSubject }: ForwardingOrigin): ForwardingText {
-  const proto = isTls ? "https" : "http"
-  return {
-    before: bytesOf(
-      `X-Forwarded-For: ${address}\r\nX-Forwarded-Proto: ${proto}\r\n` +
-        `X-Forwarded-Port: ${port}\r\nX-Real-IP: ${address}\r\n${subjectField(peerSubject)}` +
-        "X-Forwarded-Host: ",
-    ),
-    forwarded: bytesOf(`\r\nForwarded: for=${nodeName(address)};proto=${proto};host=`),
+  if (origin.isTrusted || authority === "") return writeSlowly(writer, head, origin)
+  let text = origin.forwardingText
+  if (text === undefined || text.authority !== authority) {
+    text = { authority, bytes: bytesOf(linesOf(origin, authority)) }
+    origin.forwardingText = text
   }
+  writer.put(text.bytes)
+  writer.put(nextRequestCount())
 }
+
+function linesOf(
+  { address, isTls, port, peerSubject }: ForwardingOrigin,
+  authority: string,
+): string {
+  const proto = isTls ? "https" : "http"
+  const host = isToken(authority) ? authority : `"${authority}"`
+  return (
+    `X-Forwarded-For: ${address}\r\nX-Forwarded-Proto: ${proto}\r\n` +
+    `X-Forwarded-Port: ${port}\r\nX-Real-IP: ${address}\r\n${subjectField(peerSubject)}` +
+    `X-Forwarded-Host: ${authority}\r\n` +
+    `Forwarded: for=${nodeName(address)};proto=${proto};host=${host}\r\n` +
+    `X-Request-ID: ${REQUEST_ID_PREFIX}`
+  )
+}
+
+/** Identifies this thread's requests: 20 random hexadecimal digits, then 12 that count. */
+const REQUEST_ID_PREFIX = crypto.randomUUID().replaceAll("-", "").slice(0, 20)
+const COUNT_DIGITS = 12
+const requestCount = bytesOf(`${"0".repeat(COUNT_DIGITS)}\r\n`)
+
+/** Counts on, digit by digit in place, and ends the line. */
+function nextRequestCount(): Buffer {
+  for (let at = COUNT_DIGITS - 1; at >= 0; at--) {
+    const digit = requestCount[at] as number
+    if (digit !== DIGIT_F) {
+      requestCount[at] = digit === DIGIT_9 ? DIGIT_A : digit + 1
+      break
+    }
+    requestCount[at] = DIGIT_0
+  }
+  return requestCount
+}
+
+const DIGIT_0 = 0x30
+const DIGIT_9 = 0x39
+const DIGIT_A = 0x61
+const DIGIT_F = 0x66
 
 /** As nginx users name it. The name in a certificate is the client's text: no control bytes. */
 function subjectField(subject: string): string {
@@ -103,9 +119,8 @@ function writeSlowly(writer: HeadWriter, head: RequestHead, origin: ForwardingOr
   writer.field("X-Request-ID", believed(head, FIELD["x-request-id"]) ?? requestId())
 }
 
-/** 32 hexadecimal digits: 20 random ones of this thread, then the count. */
 function requestId(): string {
-  return idPrefix + (++requestCount).toString(16)
+  return REQUEST_ID_PREFIX + nextRequestCount().toString("latin1", 0, COUNT_DIGITS)
 }
 
 /** RFC 7239 §6: an IPv6 address is quoted and bracketed. */

@@ -50,7 +50,7 @@ export class HeadWriter {
       this.isFull = true
       return
     }
-    if (end - start < 32) {
+    if (end - start < 12) {
       for (let at = start; at < end; at++) this.bytes[this.at++] = source[at] as number
       return
     }

@@ -3,7 +3,7 @@
  * slow for a data thread), or a permission that a server gives (forward auth).
  */
 import type { ClientConnection } from "./client-connection.ts"
-import { HEAD_ROOM_BYTES, outbound, outboundBuffer } from "./context.ts"
+import { HEAD_ROOM_BYTES, outboundBuffer } from "./context.ts"
 import { writeForwardingFields } from "./forwarding.ts"
 import { type RequestHead, ResponseHead } from "./head.ts"
 import { connectionOptions, copyFields } from "./hop-by-hop.ts"
@@ -65,7 +65,7 @@ function askPermission(
   writeForwardingFields(writer, head, client)
   writer.text(question.fields)
   writer.text("\r\n")
-  const request = { saved: saveRequest(outbound, writer.at), method: "GET" }
+  const request = { saved: saveRequest(outboundBuffer, writer.at), method: "GET" }
   const isSendable = pool !== undefined && !writer.isFull
   const side = new SideRequest(context, request, (head) => {
     const answer = head === undefined ? NO_ANSWER : keptAnswer(head)

@@ -11,20 +11,21 @@ const kept: SavedRequest[] = []
 
 export class SavedRequest {
   readonly bytes: NativeBytes
+  readonly buffer: Buffer
   length = 0
 
   constructor(capacity: number) {
     this.bytes = new NativeBytes(capacity)
+    this.buffer = Buffer.from(this.bytes.bytes.buffer)
   }
 }
 
 /** A copy of the first `length` bytes. */
-export function saveRequest(from: NativeBytes, length: number): SavedRequest {
+export function saveRequest(from: Buffer, length: number): SavedRequest {
   const saved =
     length > SMALL_BYTES ? new SavedRequest(length) : (kept.pop() ?? new SavedRequest(SMALL_BYTES))
   saved.length = length
-  if (length > 256) saved.bytes.bytes.set(from.bytes.subarray(0, length))
-  else for (let at = 0; at < length; at++) saved.bytes.bytes[at] = from.bytes[at] as number
+  from.copy(saved.buffer, 0, 0, length)
   return saved
 }
 
