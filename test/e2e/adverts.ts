@@ -3,9 +3,9 @@
  *
  * A router speaks only while it is Active, so an unbroken series of its adverts is a tenure: from
  * the first to the last, or to its farewell (priority 0). A silence of two intervals breaks the
- * series: a router that is Active skips no advert. Where the tenures of two routers overlap, both were Active:
- * in an orderly handover the last advert of one comes before the first of the other, or the two
- * cross on the wire.
+ * series: a router that is Active skips no advert. Where the tenures of two routers overlap, both
+ * were Active: in an orderly handover the last advert of one comes before the first of the other,
+ * or the two cross on the wire.
  */
 import type { Capture } from "../lab/capture.ts"
 

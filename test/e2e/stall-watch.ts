@@ -1,8 +1,9 @@
 /**
- * Whether the machine itself stood still. The figures that these tests hold edges to leave some tens
- * of milliseconds above what the protocol takes, and on two shared processors a process is now and
- * then not run for longer than that. A timer of our own that wakes late says so: only then, and only
- * when it was late by as much as the figure is too high, may a test measure once more.
+ * Whether the machine itself stood still. The figures that these tests hold edges to leave some
+ * tens of milliseconds above what the protocol takes, and on two shared processors a process is
+ * now and then not run for longer than that. A timer of our own that wakes late says so: only
+ * then, and only when it was late by as much as the figure is too high, may a test measure once
+ * more.
  */
 import { report } from "./report.ts"
 
