@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test"
+import { EPOLLIN } from "../linux/epoll.ts"
 import { EAGAIN, ECONNRESET, EPIPE } from "../linux/errno.ts"
 import { libc } from "../linux/libc.ts"
 import { pendingError } from "../linux/tcp.ts"
@@ -99,13 +100,18 @@ describe("relay", () => {
     exchange() // Nagle's algorithm is turned off before the second write
     const names = ["recv", "send", "splice", "setsockopt", "epoll_ctl", "shutdown"] as const
     const spies = names.map((name) => spyOn(libc, name))
+    const [session] = harness.sessions()
+    const handle = session && spyOn(session, "handle")
     exchange()
+    harness.settle()
     const own = new Set(harness.held())
     const calls = spies.map(
       (spy) => spy.mock.calls.filter(([fd]) => own.has(fd as unknown as number)).length,
     )
     for (const spy of spies) spy.mockRestore()
     expect(calls).toEqual([2, 2, 0, 0, 0, 0])
+    // One wake-up each, and none for the acknowledgements.
+    expect(handle?.mock.calls.map(([, events]) => events & EPOLLIN)).toEqual([EPOLLIN, EPOLLIN])
   })
 })
 
