@@ -197,6 +197,7 @@ describe("version 3, adverts every 100 ms", () => {
     await Bun.sleep(1_000)
     expect(first.process.running).toBe(true)
     await resets.stop()
+    expect(resets.lost).toBe(0)
     const { open, ended, longestEchoMs } = await own.stop()
     const code = await first.process.ended()
     const exitedMs = epochMs() - stoppedAtMs
