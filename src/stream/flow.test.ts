@@ -306,6 +306,30 @@ test("a flow that always has more lets the others have their turn", () => {
   expect(passes).toBe(20)
 })
 
+test("urgent data in the middle of bulk does not stop it", () => {
+  const { client, server: peer } = connectedPair()
+  const splice = spyOn(libc, "splice")
+  const bytes = 4 * MIB
+  const pour = () => {
+    for (let sent = 0; sent < bytes; ) {
+      sent += Math.max(0, peer.sendSome(noise, sent, bytes))
+      client.receiveSome()
+      harness.pass()
+    }
+  }
+  pour()
+  peer.sendUrgent("!")
+  pour()
+  const wasSpliced = splice.mock.calls.length > 0
+  splice.mockRestore()
+  expect(wasSpliced).toBe(true)
+  // The urgent byte itself stands outside the stream, as everywhere without SO_OOBINLINE.
+  harness.until("all of it", () => {
+    client.receiveSome()
+    return harness.stream("bytesOut") === 2 * bytes
+  })
+})
+
 test("a pipe is borrowed for the turn, and kept only by what is stalled", () => {
   const { client, server: peer } = connectedPair()
   const pace = { writeMax: 2 * MIB, readMax: MIB, readEvery: 1 }
