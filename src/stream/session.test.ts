@@ -115,6 +115,53 @@ describe("relay", () => {
   })
 })
 
+test("a connection with one request costs the system calls that the head of session.ts counts", () => {
+  const names = [
+    ...([
+      "accept4",
+      "socket",
+      "connect",
+      "epoll_ctl",
+      "recv",
+      "send",
+      "shutdown",
+      "close",
+    ] as const),
+    ...(["bind", "setsockopt", "getsockopt", "getsockname", "getpeername", "fcntl"] as const),
+  ]
+  const spies = names.map((name) => spyOn(libc, name))
+  const { client, server: peer } = harness.pair(endpoint, server)
+  client.send("question")
+  peer.expectText("question")
+  const own = new Set<unknown>(harness.held())
+  const listening = harness.listeners[0]?.socket.number
+  peer.send("answer")
+  peer.close()
+  expect(client.untilEnd()).toEqual({ text: "answer", how: "end" })
+  client.close()
+  untilBalanced()
+  const counts = names.map((name, at) => {
+    const { calls, results } = spies[at]?.mock ?? { calls: [], results: [] }
+    const isOurs = (args: unknown[], at: number) => {
+      if (name === "accept4") return args[0] === listening
+      if (name === "socket") return own.has(results[at]?.value)
+      return own.has(args[name === "epoll_ctl" ? 2 : 0])
+    }
+    return [name, calls.filter(isOurs).length]
+  })
+  for (const spy of spies) spy.mockRestore()
+  expect(Object.fromEntries(counts.filter(([, count]) => count !== 0))).toEqual({
+    accept4: 2, // the second one finds nobody
+    socket: 1,
+    connect: 1,
+    epoll_ctl: 2,
+    recv: 4,
+    send: 2,
+    shutdown: 1,
+    close: 2,
+  })
+})
+
 describe("half-close", () => {
   test("the client's FIN reaches the server, whose answer still reaches the client", () => {
     const { client, server: peer } = connectedPair()
