@@ -3,7 +3,7 @@
  * of a benchmark are about the machine; what travels are ratios against a peer measured in the same
  * minutes, which is what the targets are about.
  *
- * Options: `--rounds N` (default 11; the figures are medians), `--idle N` connections for the memory
+ * Options: `--rounds N` (default 11; figures are medians), `--idle N` connections for the memory
  * figure, `--json FILE`, `--part NAME`, `--quick` (a smoke test: one short round, figures mean
  * nothing), `--no-build`. The exit code says whether it could measure, not what: a target that is
  * missed reads "MISS".

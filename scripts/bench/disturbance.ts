@@ -1,7 +1,8 @@
 /**
  * Were we alone? A benchmark on a machine that does something else as well measures the caches and
  * queues of that something. Each sample is therefore taken together with the CPU time that programs
- * other than ours used meanwhile, and taken again in a quiet moment when that was too much, as long as patience lasts.
+ * other than ours used meanwhile, and taken again in a quiet moment when that was too much, as long
+ * as patience lasts.
  */
 import { readFileSync } from "node:fs"
 import { cpuNsBetween, readCpu } from "./accounting.ts"
