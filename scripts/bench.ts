@@ -3,7 +3,7 @@
  * of a benchmark are about the machine; what travels are ratios against a peer measured in the same
  * minutes, which is what the targets are about.
  *
- * Options: `--rounds N` (default 7; the figures are medians), `--idle N` connections for the memory
+ * Options: `--rounds N` (default 11; figures are medians), `--idle N` connections for the memory
  * figure, `--json FILE`, `--part NAME`, `--quick` (a smoke test: one short round, figures mean
  * nothing), `--no-build`. The exit code says whether it could measure, not what: a target that is
  * missed reads "MISS".
@@ -114,7 +114,7 @@ function say(line: string): void {
 const METHOD = [
   "Client, edge and origin in network namespaces joined by veth; each proxy with one thread on",
   "core 1, load and origin on core 0. CPU time as the kernel accounts it, softirq included. Median",
-  "over the rounds, ± half the range. Ratio: Causeway against the better peer; lower is better.",
+  "over the rounds, ± half the interquartile range. Ratio: Causeway against the better peer.",
 ]
 
 if (import.meta.main) {

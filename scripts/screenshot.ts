@@ -1,103 +1,98 @@
 /**
- * Takes docs/status-page.png, the picture of the status page in the README: the page as it is
- * served, over a sample status, in a headless Chromium.
+ * Takes docs/status-page.png, the picture of the status page in the README: what the active edge of
+ * the pair that the README sets up shows of itself under some load, in a headless Chromium. Prints
+ * what `causeway status` says at the same time, which the README shows, too.
  *
  *     bun scripts/screenshot.ts [FILE] [light|dark]
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
-import { createAdminApp } from "../src/admin/app.ts"
-import type { AdminBackend, Status } from "../src/admin/backend.ts"
-import { SAMPLE_TIME, sampleStatus } from "../src/admin/fixtures/sample-status.ts"
+import { startConnectors, startSessions } from "../test/e2e/mysql-clients.ts"
+import { MarkdownDocument } from "../test/e2e/readme-document.ts"
+import { createPair, VIRTUAL_ADDRESS, type Vm } from "../test/e2e/readme-pair.ts"
+import type { Lab } from "../test/lab/lab.ts"
+import { eventually } from "../test/lab/wait.ts"
 
+const ROOT = resolve(import.meta.dir, "..")
 const CHROMIUM = "/usr/bin/chromium"
-const SIZE = "1180,1170"
-/** Long enough for two looks at the status: the second knows rates. */
-const VIRTUAL_TIME_MS = 2_500
+/** All of the page, and a margin below it. */
+const SIZE = { width: 1180, height: 705 }
+/** Long enough for some looks at the status: from the second on there are rates. */
+const LOOKING_MS = 6_000
 
 async function main(path: string, scheme: string): Promise<void> {
-  const app = createAdminApp(sampleBackend(), {
-    onError: (error) => process.stderr.write(`${error.stack}\n`),
-  })
-  const access = { transport: "unix" } as const
-  const server = Bun.serve({
+  const readme = new MarkdownDocument(readFileSync(join(ROOT, "README.md"), "utf8"))
+  const toml = readme.blocks.find(({ language }) => language === "toml")?.text ?? ""
+  await using pair = await createPair("screenshot")
+  await pair.install(toml)
+  await pair.settled()
+  const target = `${VIRTUAL_ADDRESS}:3306`
+  const sessions = startSessions(pair.client, target, 8)
+  const connectors = startConnectors(pair.client, target, 2)
+  await eventually(() => connectors.queries.length > 500, { timeoutMs: 60_000 })
+  process.stdout.write(await pair.edgeA.typed("causeway status"))
+  const relay = startRelay(pair.edgeA)
+  mkdirSync(dirname(path), { recursive: true })
+  await shoot(pair.lab, relay.url.href, { path, scheme })
+  await relay.stop(true)
+  await Promise.all([sessions.stop(), connectors.stop()])
+}
+
+/** The page of the edge, which listens in a network of its own. */
+function startRelay(vm: Vm): Bun.Server<undefined> {
+  return Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
-    fetch: (request) => app.fetch(request, { access }),
+    fetch: async (request) => {
+      const { pathname } = new URL(request.url)
+      const text = await vm.typed(`curl -sf http://127.0.0.1:9180${pathname}`)
+      const type = pathname === "/" ? "text/html; charset=utf-8" : "application/json"
+      return new Response(text, { headers: { "content-type": type } })
+    },
   })
-  const profile = mkdtempSync(join(tmpdir(), "causeway-screenshot-"))
-  mkdirSync(dirname(path), { recursive: true })
-  try {
-    await shoot(server.url.href, { path, scheme, profile })
-  } finally {
-    await server.stop(true)
-    rmSync(profile, { recursive: true, force: true })
-  }
 }
 
 async function shoot(
+  lab: Lab,
   url: string,
-  options: { readonly path: string; readonly scheme: string; readonly profile: string },
+  options: { readonly path: string; readonly scheme: string },
 ): Promise<void> {
-  const argv = [
+  const host = lab.local("browser")
+  const browser = host.spawn([
     CHROMIUM,
     "--headless=new",
     "--no-sandbox",
     "--hide-scrollbars",
-    `--user-data-dir=${options.profile}`,
-    `--window-size=${SIZE}`,
+    `--user-data-dir=${join(host.directory, "profile")}`,
+    `--window-size=${SIZE.width},${SIZE.height}`,
     `--blink-settings=preferredColorScheme=${options.scheme === "dark" ? 0 : 1}`,
-    `--virtual-time-budget=${VIRTUAL_TIME_MS}`,
-    `--screenshot=${options.path}`,
+    "--remote-debugging-port=0",
     url,
-  ]
-  const child = Bun.spawn(argv, { stdout: "ignore", stderr: "pipe" })
-  const errors = await new Response(child.stderr).text()
-  if ((await child.exited) !== 0) throw new Error(errors)
+  ])
+  const line = await browser.waitFor(/DevTools listening on ws:\/\/\S+/)
+  const devTools = new URL(line.slice(line.indexOf("ws://")))
+  const page = await eventually(() => findPage(devTools.host, url), { what: "the page" })
+  await Bun.sleep(LOOKING_MS)
+  writeFileSync(options.path, await capture(page))
+  await browser.stop({ signal: "SIGKILL" })
 }
 
-/** The sample, as if taken now and with some traffic since the last look. */
-function sampleBackend(): AdminBackend {
-  let looks = 0
-  return {
-    status: () => grow(aged(sampleStatus), looks++),
-    notReady: () => [],
-    reload: () => Promise.resolve({ ok: false, error: "this is a picture" }),
-    setServer: refuse,
-    release: refuse,
-    resume: refuse,
-    injectFault: refuse,
-    subscribe: () => () => {},
-  }
+/** The address for talking to the page (https://chromedevtools.github.io/devtools-protocol). */
+async function findPage(devTools: string, url: string): Promise<string | undefined> {
+  const response = await fetch(`http://${devTools}/json/list`)
+  const targets = (await response.json()) as { url: string; webSocketDebuggerUrl: string }[]
+  return targets.find((target) => target.url === url)?.webSocketDebuggerUrl
 }
 
-function refuse() {
-  return { ok: false, status: 403, detail: "This is a picture" } as const
-}
-
-/** Every time in it moved by what has passed since the sample was taken. */
-function aged(status: Status): Status {
-  const shiftMs = Date.now() - Date.parse(SAMPLE_TIME)
-  const text = JSON.stringify(status).replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) =>
-    new Date(Date.parse(time) + shiftMs).toISOString(),
-  )
-  return JSON.parse(text)
-}
-
-function grow(status: Status, looks: number): Status {
-  const pools = status.pools.map((pool) => ({
-    ...pool,
-    servers: pool.servers.map((server) => ({
-      ...server,
-      connections_total: server.connections_total + looks * server.connections,
-    })),
-  }))
-  const streams = status.streams.map((stream) => ({
-    ...stream,
-    total: stream.total + looks * stream.connections,
-  }))
-  return { ...status, pools, streams }
+function capture(page: string): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+  const socket = new WebSocket(page)
+  const params = { captureBeyondViewport: true, clip: { x: 0, y: 0, scale: 1, ...SIZE } }
+  const request = { id: 1, method: "Page.captureScreenshot", params }
+  socket.onopen = () => socket.send(JSON.stringify(request))
+  socket.onmessage = ({ data }) => resolve(Buffer.from(JSON.parse(data).result.data, "base64"))
+  socket.onerror = () => reject(new Error(`Cannot talk to ${page}`))
+  return promise.finally(() => socket.close())
 }
 
 const [path = "docs/status-page.png", scheme = "light"] = process.argv.slice(2)

@@ -1,7 +1,8 @@
 /**
  * Were we alone? A benchmark on a machine that does something else as well measures the caches and
  * queues of that something. Each sample is therefore taken together with the CPU time that programs
- * other than ours used meanwhile, and repeated when that was too much, as long as patience lasts.
+ * other than ours used meanwhile, and taken again in a quiet moment when that was too much, as long
+ * as patience lasts.
  */
 import { readFileSync } from "node:fs"
 import { cpuNsBetween, readCpu } from "./accounting.ts"
@@ -12,36 +13,41 @@ export class Disturbance {
   readonly #ours: () => readonly number[]
   readonly #shares: number[] = []
   #repeats = 0
-  #kept = 0
-  #patience: number
+  #patienceMs: number
 
-  constructor(ours: () => readonly number[], repeatsMax: number) {
+  constructor(ours: () => readonly number[], patienceMs: number) {
     this.#ours = ours
-    this.#patience = repeatsMax
+    this.#patienceMs = patienceMs
   }
 
   /** Takes a sample, again if others disturbed it. */
   async undisturbed<T>(take: () => Promise<T>): Promise<T> {
     for (;;) {
+      const startedAt = performance.now()
       const { result, share } = await this.#watch(take)
-      const isDisturbed = share > SHARE_MAX
-      if (isDisturbed && this.#patience > 0) {
-        this.#patience -= 1
-        this.#repeats += 1
-        await Bun.sleep(PAUSE_MS)
-        continue
+      if (share <= SHARE_MAX || this.#patienceMs <= 0) {
+        this.#shares.push(share)
+        return result
       }
-      this.#shares.push(share)
-      if (isDisturbed) this.#kept += 1
-      return result
+      this.#repeats += 1
+      this.#patienceMs -= performance.now() - startedAt
+      await this.#quiet()
     }
   }
 
   /** One line on how quiet the machine was. */
   describe(): string {
     const percent = (100 * median(this.#shares)).toFixed(0)
-    const counts = `${this.#repeats} samples repeated, ${this.#kept} of ${this.#shares.length} kept`
-    return `other programs: ${percent} % of a core in the median sample; ${counts} while disturbed`
+    const disturbed = this.#shares.filter((share) => share > SHARE_MAX).length
+    const counts = `${this.#repeats} samples repeated, ${disturbed} of ${this.#shares.length}`
+    return `other programs used ${percent} % of a core (median); ${counts} disturbed all the same`
+  }
+
+  /** Waits for a quiet moment, as long as patience lasts. */
+  async #quiet(): Promise<void> {
+    for (let share = 1; share > SHARE_MAX && this.#patienceMs > 0; this.#patienceMs -= GLANCE_MS) {
+      share = (await this.#watch(() => Bun.sleep(GLANCE_MS))).share
+    }
   }
 
   /** `share`: cores that others kept busy meanwhile. */
@@ -78,4 +84,4 @@ function sumTicks(ticks: readonly (number | undefined)[]): number {
 const TICK_NS = 1e7
 /** Of one core. */
 const SHARE_MAX = 0.15
-const PAUSE_MS = 500
+const GLANCE_MS = 500

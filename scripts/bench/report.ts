@@ -64,7 +64,7 @@ export function formatPart({ title, rows, notes }: PartResult): string[] {
   return [
     "",
     title.padEnd(TITLE) + header,
-    ...rows.flatMap((row) => [formatRow(row), ...formatOthers(row)]),
+    ...rows.flatMap((row) => [formatRow(row), ...formatSettings(row)]),
     "",
     ...notes,
   ]
@@ -86,20 +86,20 @@ function formatRow(row: Row): string {
   return `${label}${cells.join("")}  ${ratio.toFixed(2).padStart(5)}${target}${verdict}`
 }
 
-/** The settings of a program that were measured and are not its best. */
-function formatOthers(row: Row): string[] {
-  const { best } = judge(row)
-  const others = row.series.filter((each) => each !== best[each.column])
-  if (others.length === 0) return []
-  const cells = COLUMNS.map((column) => {
-    const found = others.filter((each) => each.column === column)
-    return found.map(formatSeries).join(" ").padStart(CELL)
+/** Programs that were measured in several settings: all of them; the row above has the best. */
+function formatSettings({ series }: Row): string[] {
+  const columns = COLUMNS.filter((column) => series.some((each) => isTuned(each, column)))
+  if (columns.length === 0) return []
+  const texts = columns.map((column) => {
+    const settings = series.filter((each) => each.column === column)
+    const list = settings.map((each) => `${each.label || "default"} ${formatSeries(each)}`)
+    return `${column} ${list.join(", ")}`
   })
-  const labels = row.series.filter(({ label }) => label !== "").map(({ label }) => label)
-  const chosen = Object.values(best).filter(({ label }) => label !== "")
-  const names = chosen.map(({ column, label }) => `${column} ${label}`).join(", ")
-  const text = names === "" ? `  worse: ${labels.join(", ")}` : `  above: ${names}; else:`
-  return [`${text.padEnd(TITLE)}${cells.join("")}`]
+  return [`  best of: ${texts.join("; ")}`]
+}
+
+function isTuned(series: Series, column: Column): boolean {
+  return series.column === column && series.label !== ""
 }
 
 function formatSeries({ samples }: Series): string {

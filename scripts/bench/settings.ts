@@ -1,6 +1,7 @@
 /**
  * How long and how much to load. Every load is bounded, so that a whole run with the default rounds
- * ends within eight minutes on two cores, and a quick one (a smoke test) within half a minute.
+ * ends within eight minutes on two cores, and a quick one (a smoke test) within half a minute. Many
+ * short samples rather than few long ones: the median then shrugs off what else the machine does.
  */
 export interface Settings {
   readonly rounds: number
@@ -17,20 +18,20 @@ export interface Settings {
   readonly memoryRounds: number
   /** Untimed rounds of every load before the first that counts. */
   readonly warmUpRounds: number
-  /** Samples taken again, over the whole part, because other programs were busy. */
-  readonly repeatsMax: number
+  /** Time spent, over the whole part, on samples taken again because other programs were busy. */
+  readonly patienceMs: number
 }
 
 export const FULL: Settings = {
-  rounds: 7,
-  loadSeconds: 2,
+  rounds: 11,
+  loadSeconds: 1,
   bulkFileMib: 100,
-  bulkFiles: 8,
-  pacedSeconds: 4,
+  bulkFiles: 5,
+  pacedSeconds: 2,
   idleConnections: 2_000,
   memoryRounds: 3,
   warmUpRounds: 1,
-  repeatsMax: 30,
+  patienceMs: 90_000,
 }
 
 export const QUICK: Settings = {
@@ -42,5 +43,5 @@ export const QUICK: Settings = {
   idleConnections: 100,
   memoryRounds: 1,
   warmUpRounds: 0,
-  repeatsMax: 0,
+  patienceMs: 0,
 }

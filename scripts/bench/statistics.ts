@@ -7,10 +7,11 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] as number) + upper) / 2
 }
 
-/** Half the distance between the extremes, as a share of the median. */
+/** Half the interquartile range, as a share of the median: one outlier does not count. */
 export function spread(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
   const middle = median(values)
-  return middle === 0 ? 0 : (Math.max(...values) - Math.min(...values)) / 2 / middle
+  return middle === 0 ? 0 : (percentile(sorted, 0.75) - percentile(sorted, 0.25)) / 2 / middle
 }
 
 /** Nearest-rank percentile of values in ascending order; `share` is within 0–1. */

@@ -18,7 +18,9 @@ import { printError, printLine } from "./output.ts"
 import { version } from "./version-text.ts"
 
 /** Descriptors kept for everything that is not a session: listeners come on top. */
-const RESERVED_FDS = 320
+const RESERVED_FDS = 120
+/** For each data thread: 48 pipes at the most, its epoll sets and doorbells. */
+const RESERVED_FDS_PER_THREAD = 100
 /** Each session has a client's and a server's socket. */
 const FDS_PER_SESSION = 2
 const TCP_TW_REUSE = "net/ipv4/tcp_tw_reuse"
@@ -81,7 +83,8 @@ function sessionsMax(
   { filesMax, threads }: { readonly filesMax: number; readonly threads: number },
 ): number {
   const listeners = config.streams.reduce((sum, { bind }) => sum + bind.length, 0) * threads
-  const available = filesMax - RESERVED_FDS - listeners
+  const reserved = RESERVED_FDS + RESERVED_FDS_PER_THREAD * threads
+  const available = filesMax - reserved - listeners
   return Math.max(1, Math.floor(available / FDS_PER_SESSION))
 }
 

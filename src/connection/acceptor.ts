@@ -19,7 +19,7 @@ import type { SessionBudget } from "./session-budget.ts"
 /** Accepted per pass: enough for a burst, few enough for the open connections to get their turn. */
 const ACCEPTS_PER_PASS_MAX = 64
 
-/** More than the kernel's queue holds: a bound against clients that come as fast as they are taken. */
+/** More than the kernel's queue holds: a bound when clients come as fast as they are taken. */
 const DETACH_ROUNDS_MAX = 80
 
 /** Nothing tells when there is room again; until then clients wait in the kernel's backlog. */

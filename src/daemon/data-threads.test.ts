@@ -318,6 +318,20 @@ describe("configure()", () => {
     expect(await (await connect()).echo("x")).toBe(true)
   })
 
+  test("limits connections over all threads, and lets the next in when there is room", async () => {
+    await serve([template({ maxConnections: 1 })])
+    const first = await connect()
+    expect(await first.echo("x")).toBe(true)
+    const waiting = await Promise.all([connect(), connect(), connect(), connect()])
+    const served = waiting.map((client) => client.echo("patient"))
+    for (const next of [first, ...waiting]) {
+      expect(openOn(0) + openOn(1)).toBe(1)
+      next.close()
+      await eventually("the next", () => books()[2] === (next === waiting[3] ? 0 : 1))
+    }
+    expect(served).toHaveLength(4)
+  })
+
   test("gives new connections the new servers of a pool", async () => {
     const [client] = await connectMany()
     expect(threads.hasPool(pool())).toBe(true)

@@ -400,7 +400,7 @@ export class DataThreads {
     if (why === "hung") this.#hung.add(thread)
   }
 
-  /** Listeners that threads were told of; others are open, but the pools of theirs may not be there. */
+  /** Listeners that threads were told of; the pools of others may not be there yet. */
   #servedIds(): string[] {
     return [...this.#listeners].filter(([, { served }]) => served !== undefined).map(([id]) => id)
   }

@@ -114,7 +114,7 @@ class DataThread implements Handler {
     this.#reactor.add(this.#mailbox.doorbell, EPOLLIN, this)
   }
 
-  /** Returns when control says so; throws when something is wrong that no connection can answer for. */
+  /** Returns when control says so; throws what no single connection can answer for. */
   run(): void {
     post({ type: "started" })
     while (!this.#isStopping) {
@@ -128,8 +128,8 @@ class DataThread implements Handler {
   }
 
   /**
-   * After each wait and before each handler. A long pass is no hang, a long handler is; and a thread
-   * that was given up and comes to must not touch what its replacement counts in.
+   * After each wait and before each handler. A long pass is no hang, a long handler is; and a
+   * thread that was given up and comes to must not touch what its replacement counts in.
    */
   #progress(): void {
     if (this.#heartbeat.isRetired) throw new Error("Retired: another thread has taken over")

@@ -50,7 +50,7 @@ export class Flow {
    */
   isReset = false
   hasEnded = false
-  /** The other direction has ended: whoever ends this one closes the target, which sends the FIN. */
+  /** The other direction has ended: who ends this one closes the target, which sends the FIN. */
   isLast = false
   readonly #pipes: PipePool
   /** Writes until Nagle's algorithm is turned off; negative: never. */

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test"
+import { EPOLLIN } from "../linux/epoll.ts"
 import { EAGAIN, ECONNRESET, EPIPE } from "../linux/errno.ts"
 import { libc } from "../linux/libc.ts"
 import { pendingError } from "../linux/tcp.ts"
@@ -99,13 +100,65 @@ describe("relay", () => {
     exchange() // Nagle's algorithm is turned off before the second write
     const names = ["recv", "send", "splice", "setsockopt", "epoll_ctl", "shutdown"] as const
     const spies = names.map((name) => spyOn(libc, name))
+    const [session] = harness.sessions()
+    const handle = session && spyOn(session, "handle")
     exchange()
+    harness.settle()
     const own = new Set(harness.held())
     const calls = spies.map(
       (spy) => spy.mock.calls.filter(([fd]) => own.has(fd as unknown as number)).length,
     )
     for (const spy of spies) spy.mockRestore()
     expect(calls).toEqual([2, 2, 0, 0, 0, 0])
+    // One wake-up each, and none for the acknowledgements.
+    expect(handle?.mock.calls.map(([, events]) => events & EPOLLIN)).toEqual([EPOLLIN, EPOLLIN])
+  })
+})
+
+test("a connection with one request costs the system calls that the head of session.ts counts", () => {
+  const names = [
+    ...([
+      "accept4",
+      "socket",
+      "connect",
+      "epoll_ctl",
+      "recv",
+      "send",
+      "shutdown",
+      "close",
+    ] as const),
+    ...(["bind", "setsockopt", "getsockopt", "getsockname", "getpeername", "fcntl"] as const),
+  ]
+  const spies = names.map((name) => spyOn(libc, name))
+  const { client, server: peer } = harness.pair(endpoint, server)
+  client.send("question")
+  peer.expectText("question")
+  const own = new Set<unknown>(harness.held())
+  const listening = harness.listeners[0]?.socket.number
+  peer.send("answer")
+  peer.close()
+  expect(client.untilEnd()).toEqual({ text: "answer", how: "end" })
+  client.close()
+  untilBalanced()
+  const counts = names.map((name, at) => {
+    const { calls, results } = spies[at]?.mock ?? { calls: [], results: [] }
+    const isOurs = (args: unknown[], at: number) => {
+      if (name === "accept4") return args[0] === listening
+      if (name === "socket") return own.has(results[at]?.value)
+      return own.has(args[name === "epoll_ctl" ? 2 : 0])
+    }
+    return [name, calls.filter(isOurs).length]
+  })
+  for (const spy of spies) spy.mockRestore()
+  expect(Object.fromEntries(counts.filter(([, count]) => count !== 0))).toEqual({
+    accept4: 2, // the second one finds nobody
+    socket: 1,
+    connect: 1,
+    epoll_ctl: 2,
+    recv: 4,
+    send: 2,
+    shutdown: 1,
+    close: 2,
   })
 })
 

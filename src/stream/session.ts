@@ -60,6 +60,9 @@ const NONE: PoolServer[] = []
 const OUT_OF_RESOURCES: readonly number[] = [EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM]
 const EXHAUSTED_WARNING_MS = 1000
 
+/** Of 1 MiB each: more than a socket that is dead can still hold (net.ipv4.tcp_rmem: 6 MiB). */
+const LAST_TURNS_MAX = 8
+
 let nextSource = 0
 let warnedExhaustedAt = Number.NEGATIVE_INFINITY
 
@@ -287,7 +290,7 @@ export class Session extends LiveConnection {
     const before = last.bytes
     last.isReset = true
     last.isReadable = true
-    while (last.pump() === FlowState.yielded) {}
+    for (let turns = 1; last.pump() === FlowState.yielded && turns < LAST_TURNS_MAX; turns++) {}
     if (last.bytes !== before) this.#moved(last, last.bytes - before)
     this.#failed(flow.target)
   }

@@ -5,9 +5,9 @@
  * collection of somebody else's garbage delays an advert.
  *
  * The order within a pass matters. Routers learn first how late it is, or one that slept would
- * answer an ARP packet that waited for it by claiming an address that is its peer's by now. And what
- * was received is handled before what was due, or one that slept would take over from a living
- * router whose adverts wait in its socket.
+ * answer an ARP packet that waited for it by claiming an address that is its peer's by now. And
+ * what was received is handled before what was due, or one that slept would take over from a
+ * living router whose adverts wait in its socket.
  */
 import type { VrrpConfig } from "../config/config.ts"
 import { monotonicNow } from "../linux/clock.ts"

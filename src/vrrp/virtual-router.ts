@@ -1,6 +1,6 @@
 /**
- * One virtual router: the state machine of RFC 9568 §6.4 (version 3) and RFC 3768 §6.4 (version 2),
- * without sockets or a clock.
+ * One virtual router: the state machine of RFC 9568 §6.4 (version 3) and RFC 3768 §6.4 (version
+ * 2), without sockets or a clock.
  *
  *                     startup, nothing in the way
  *     Initialize ───────────────────────────────▶ Backup ◀────────────────▶ Active
@@ -8,10 +8,10 @@
  *         │ shutdown (from anywhere)                ▼  │ what was wrong is over│
  *         └──────────────────────────────────────── Fault ◀───────────────────┘
  *
- * Fault is keepalived's: the interface or something tracked without weight is down. What lives here
- * and nowhere else: who is Active, when adverts leave, and with which priority. What does not:
- * whether a received packet is acceptable at all (`reception.ts`), what the tracked objects come to
- * (`tracking.ts`), and how addresses are added and given up (`handover.ts`).
+ * Fault is keepalived's: the interface or something tracked without weight is down. What lives
+ * here and nowhere else: who is Active, when adverts leave, and with which priority. What does
+ * not: whether a received packet is acceptable at all (`reception.ts`), what the tracked objects
+ * come to (`tracking.ts`), and how addresses are added and given up (`handover.ts`).
  *
  * Four departures from the RFC, the first two because of machines that stop running for a while:
  *
@@ -20,9 +20,10 @@
  * - A Backup Router whose Active_Down_Timer is handled more than an advertisement interval late
  *   listens for one interval more: adverts may have been lost with it (a paused VM loses them).
  * - `release` keeps it in Backup until `resume`, whatever it hears.
- * - An Active Router that hears a higher one advertises once more before it steps back, as keepalived
- *   does with vrrp_higher_prio_send_advert. Where a split LAN has healed, the higher one would
- *   otherwise never learn that there was another, whose announcements the clients still believe.
+ * - An Active Router that hears a higher one advertises once more before it steps back, as
+ *   keepalived does with vrrp_higher_prio_send_advert. Where a split LAN has healed, the higher
+ *   one would otherwise never learn that there was another, whose announcements the clients still
+ *   believe.
  */
 import { type Address, compareAddresses } from "../net/address.ts"
 import { after, type Instant } from "../net/time.ts"

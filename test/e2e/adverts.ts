@@ -3,9 +3,9 @@
  *
  * A router speaks only while it is Active, so an unbroken series of its adverts is a tenure: from
  * the first to the last, or to its farewell (priority 0). A silence of two intervals breaks the
- * series: a router that is Active skips no advert. Where the tenures of two routers overlap, both were Active:
- * in an orderly handover the last advert of one comes before the first of the other, or the two
- * cross on the wire.
+ * series: a router that is Active skips no advert. Where the tenures of two routers overlap, both
+ * were Active: in an orderly handover the last advert of one comes before the first of the other,
+ * or the two cross on the wire.
  */
 import type { Capture } from "../lab/capture.ts"
 
@@ -60,9 +60,10 @@ export function transitions(all: readonly Tenure[]): number {
   return all.filter(({ source }, at) => at > 0 && all[at - 1]?.source !== source).length
 }
 
-/** IPv4 adverts of one virtual router. */
+/** IPv4 adverts of one virtual router. Throws when the capture is not complete. */
 export async function readAdverts(capture: Capture, virtualRouterId = 51): Promise<Advert[]> {
   const fields = ["frame.time_epoch", "ip.src", "vrrp.prio"]
+  if (capture.lost > 0) throw new Error(`The capture has lost ${capture.lost} frames`)
   const rows = await capture.fields(fields, `vrrp.virt_rtr_id == ${virtualRouterId}`)
   return rows.map(([at, source = "", priority]) => ({
     atMs: Number(at) * 1_000,

@@ -4,7 +4,7 @@
  *
  * Clients, edge and server are programs of their own, each within its own limit of descriptors.
  */
-import { afterAll, beforeAll, expect, test } from "bun:test"
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import { startHaproxy } from "../lab/haproxy.ts"
@@ -18,12 +18,14 @@ import { createStage, endReasons, fullStatus, nth, type Stage } from "./stage.ts
 const CONNECTIONS = 9_500
 
 let stage: Stage
+let edge: Edge
 
 beforeAll(async () => {
   stage = await createStage("scale", 1)
   await startTcpServer(nth(stage.servers, 0), { port: 4000 })
 }, 30_000)
 
+afterEach(() => edge.stop())
 afterAll(() => stage?.lab.close())
 
 function config(): string {
@@ -32,6 +34,7 @@ threads = 2
 [[pool]]
 name = "echo"
 servers = ["10.0.0.11:4000"]
+connect_timeout = "20s"
 [[stream]]
 name = "echo"
 bind = ["10.0.0.1:5000"]
@@ -44,7 +47,7 @@ const HAPROXY_CONFIG = `global
   maxconn ${CONNECTIONS + 100}
 defaults
   mode tcp
-  timeout connect 5s
+  timeout connect 20s
   timeout client 10m
   timeout server 10m
 listen echo
@@ -86,7 +89,7 @@ function residentKib(pid: number): number {
 test("9 500 idle connections work, and cost little", async () => {
   // A soft limit as a login shell has it: the edge raises it by itself.
   const wrapper = ["prlimit", "--nofile=1024:20000"]
-  const edge = await startEdge(stage.edge, config(), { wrapper })
+  edge = await startEdge(stage.edge, config(), { wrapper })
   expect(await edge.metric("process_max_fds")).toBe(20_000)
   const ours = await measure("10.0.0.1:5000", () => residentKib(edge.pid))
   await eventually(async () => (await fullStatus(edge)).threads.sessions === 0)
@@ -107,7 +110,7 @@ test("9 500 idle connections work, and cost little", async () => {
 
 test("running out of descriptors turns clients away politely, and passes", async () => {
   const wrapper = ["prlimit", "--nofile=600:600"]
-  const edge = await startEdge(stage.edge, config(), { wrapper })
+  edge = await startEdge(stage.edge, config(), { wrapper })
   const { sessions_max: room } = (await fullStatus(edge)).threads
   expect(room).toBeGreaterThan(50)
   const crowd = await startCrowd(stage.client, "10.0.0.1:5000", {

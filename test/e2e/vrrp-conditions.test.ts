@@ -1,7 +1,7 @@
 /**
  * A network that is not as it should be: interfaces that are missing or bare when the edge starts,
- * another host that answers for the virtual address, a LAN that falls apart and heals. The edge says
- * so, goes on, and is right again when the network is.
+ * another host that answers for the virtual address, a LAN that falls apart and heals. The edge
+ * says so, goes on, and is right again when the network is.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { type Edge, startEdge } from "../lab/edge.ts"

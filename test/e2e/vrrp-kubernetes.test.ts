@@ -1,9 +1,9 @@
 /**
- * The highly available Kubernetes API endpoint of the kubeadm guide, as `config/examples/` ships it,
- * word for word but for the priority that the examples tell to change: on the masters themselves,
- * and on machines of its own. An https health endpoint with a certificate nobody vouches for plays
- * the API server. With 3 s between checks and 10 of them for "down" this takes the better part of a
- * minute; both set-ups run at the same time.
+ * The highly available Kubernetes API endpoint of the kubeadm guide, as `config/examples/` ships
+ * it, word for word but for the priority that the examples tell to change: on the masters
+ * themselves, and on machines of its own. An https health endpoint with a certificate nobody
+ * vouches for plays the API server. With 3 s between checks and 10 of them for "down" this takes
+ * the better part of a minute; both set-ups run at the same time.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { readFileSync, writeFileSync } from "node:fs"

@@ -1,6 +1,6 @@
 /**
- * An operator at work on a running pair: handing the address over and back, being told of changes by
- * a program, reloading the configuration a hundred times, adding and removing an address.
+ * An operator at work on a running pair: handing the address over and back, being told of changes
+ * by a program, reloading the configuration a hundred times, adding and removing an address.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs"

@@ -1,7 +1,8 @@
 /**
  * Where the virtual address sits: with placement = "interface" on the network card itself, with a
- * lease and a mark, so that it outlives a crash by the lease at most and each process takes away its
- * own leftovers and nobody else's. However it is placed, the host never speaks as it by itself.
+ * lease and a mark, so that it outlives a crash by the lease at most and each process takes away
+ * its own leftovers and nobody else's. However it is placed, the host never speaks as it by
+ * itself.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { addressMark } from "../../src/daemon/address-mark.ts"

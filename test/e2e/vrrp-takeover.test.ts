@@ -9,7 +9,7 @@ import type { ManagedProcess } from "../lab/process.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import { startCrowd } from "./crowd.ts"
 import { median, report } from "./report.ts"
-import { withinLimit } from "./stall-watch.ts"
+import { StallWatch, withinLimits } from "./stall-watch.ts"
 import {
   addressEvent,
   createPair,
@@ -33,7 +33,7 @@ beforeEach(async () => {
 
 afterEach(() => pair.lab.close())
 
-interface Takeover {
+type Takeover = {
   /** From the blow until a connection through the virtual address is answered by the peer. */
   readonly answersMs: number
   /** From the blow until the kernel has removed the address from the edge that was active. */
@@ -71,39 +71,50 @@ async function answeredAfter(probe: Probe, struckAtMs: number): Promise<number> 
   return longest.toMs - struckAtMs
 }
 
-async function bringBack(victim: Edge, heir: Edge): Promise<void> {
-  await victim.process.ended()
-  victim.start()
-  await victim.waitReady()
-  await victim.waitState("active")
-  await heir.waitState("backup")
+interface Blow {
+  readonly signal: "SIGKILL" | "SIGTERM"
+  readonly delayMs: number
+  readonly limits: Takeover
+}
+
+/** A takeover within its limits, after which all is as before. */
+async function strike([victim, heir]: readonly [Edge, Edge], blow: Blow): Promise<Takeover> {
+  const result = await withinLimits(blow.signal, blow.limits, async () => {
+    const figures = await takeover(victim, heir, blow)
+    expect(await victim.process.ended()).toBe(blow.signal === "SIGTERM" ? 0 : 137)
+    victim.start()
+    await victim.waitReady()
+    await victim.waitState("active")
+    await heir.waitState("backup")
+    return figures
+  })
+  expect(result.answersMs).toBeLessThanOrEqual(blow.limits.answersMs)
+  expect(result.goneMs).toBeLessThanOrEqual(blow.limits.goneMs)
+  return result
 }
 
 describe("adverts every second, priorities 100 and 90", () => {
   test("kill -9: gone within 50 ms, answered by the peer within 3.8 s", async () => {
     const [first, second] = await startPair(pair)
     for (const delayMs of [0, 500]) {
-      let goneMs = 0
-      const measure = async () => {
-        const result = await takeover(first, second, { signal: "SIGKILL", delayMs })
-        goneMs = result.goneMs
-        await bringBack(first, second)
-        return result.answersMs
-      }
-      const answersMs = await withinLimit("takeover", 3_800, measure)
+      const { answersMs, goneMs } = await strike([first, second], {
+        signal: "SIGKILL",
+        delayMs,
+        limits: { answersMs: 3_800, goneMs: 50 },
+      })
       report(`kill -9, ${delayMs} ms after an advert, adverts 1 s`, {
         "VIP answers on the peer after ms": answersMs,
         "address gone after ms": goneMs,
       })
-      expect(goneMs).toBeLessThanOrEqual(50)
-      expect(answersMs).toBeLessThanOrEqual(3_800)
     }
   })
 
   test("SIGSTOP: gone with the lease; SIGCONT: steps back, then takes over in peace", async () => {
     const [first, second] = await startPair(pair)
     const capture = await pair.lan.capture({ filter: "ip proto 112 and src host 10.0.0.1" })
+    using stalls = new StallWatch()
     const { answersMs, goneMs } = await takeover(first, second, { signal: "SIGSTOP" })
+    const stallMs = stalls.longestMs
     await Bun.sleep(1_000)
     const probe = await startProbe(pair.client, SERVICE)
     await probe.successes(20)
@@ -128,14 +139,15 @@ describe("adverts every second, priorities 100 and 90", () => {
     report("SIGSTOP, SIGCONT, adverts 1 s", {
       "address gone after ms": goneMs,
       "VIP answers on the peer after ms": answersMs,
+      "the machine stood still for ms": stallMs,
       "stepped back after ms": steppedBackMs,
       "first advert after waking ms": firstAdvertMs,
       "failed connects at waking": JSON.stringify(failed),
       "longest gap ms": longestGapMs,
     })
     expect(goneMs).toBeGreaterThan(1_000)
-    expect(goneMs).toBeLessThanOrEqual(2_500)
-    expect(answersMs).toBeLessThanOrEqual(3_800)
+    expect(goneMs).toBeLessThanOrEqual(2_500 + stallMs)
+    expect(answersMs).toBeLessThanOrEqual(3_800 + stallMs)
     // Active_Down_Interval of priority 100: 3 s + 156/256 s in silence.
     expect(firstAdvertMs).toBeGreaterThan(3_600)
     expect(back.atMs - wokenAtMs).toBeGreaterThan(3_600)
@@ -148,30 +160,18 @@ describe("version 3, adverts every 100 ms", () => {
     const [first, second] = await startPair(pair, { interval: "100ms" })
     const results: Takeover[] = []
     for (const delayMs of [0, 0, 0, 30, 60]) {
-      const measure = async () => {
-        const result = await takeover(first, second, { signal: "SIGKILL", delayMs })
-        results.push(result)
-        await bringBack(first, second)
-        return result.answersMs
-      }
-      expect(await withinLimit("takeover", 450, measure)).toBeLessThanOrEqual(450)
+      const limits = { answersMs: 450, goneMs: 50 }
+      results.push(await strike([first, second], { signal: "SIGKILL", delayMs, limits }))
     }
     reportAll("kill -9, adverts 100 ms", results)
-    expect(Math.max(...results.map(({ goneMs }) => goneMs))).toBeLessThanOrEqual(50)
   })
 
   test("SIGTERM: answered by the peer within 0.15 s", async () => {
     const [first, second] = await startPair(pair, { interval: "100ms" })
     const results: Takeover[] = []
     for (const delayMs of [0, 0, 0, 30, 60]) {
-      const measure = async () => {
-        const result = await takeover(first, second, { signal: "SIGTERM", delayMs })
-        results.push(result)
-        expect(await first.process.ended()).toBe(0)
-        await bringBack(first, second)
-        return result.answersMs
-      }
-      expect(await withinLimit("graceful stop", 150, measure)).toBeLessThanOrEqual(150)
+      const limits = { answersMs: 150, goneMs: 150 }
+      results.push(await strike([first, second], { signal: "SIGTERM", delayMs, limits }))
     }
     reportAll("SIGTERM, adverts 100 ms", results)
   })
@@ -196,10 +196,11 @@ describe("version 3, adverts every 100 ms", () => {
     const ends = [...(await talking.waitEnds(20)), ...(await waiting.waitEnds(20))]
     await Bun.sleep(1_000)
     expect(first.process.running).toBe(true)
+    await resets.stop()
+    expect(resets.lost).toBe(0)
     const { open, ended, longestEchoMs } = await own.stop()
     const code = await first.process.ended()
     const exitedMs = epochMs() - stoppedAtMs
-    await resets.stop()
     const atServer = await resets.fields(["frame.time_epoch", "tcp.stream"])
     const lastResetMs = Math.max(...atServer.map(([at]) => Number(at) * 1_000)) - stoppedAtMs
     const lastLearntMs = Math.max(...ends.map(({ atMs }) => atMs)) - stoppedAtMs

@@ -19,9 +19,12 @@ export async function startCapture(host: Host, options: CaptureOptions = {}): Pr
   captures += 1
   const path = join(host.directory, `capture-${captures}.pcap`)
   const device = options.interface ?? "any"
-  // --immediate-mode and -U: each frame is in the file at once. -Z: the folder is root's.
+  // --immediate-mode and -U: each frame is in the file at once. -Z: the folder is root's. In
+  // immediate mode each frame takes room for the longest: with the usual 256 KiB of them the usual
+  // buffer holds eight frames, and a burst is lost.
   const argv = ["tcpdump", "-n", "-U", "--immediate-mode", "-Z", "root", "-i", device, "-w", path]
-  const tcpdump = host.spawn([...argv, options.filter ?? ""], { name: "tcpdump" })
+  const room = ["-s", String(FRAME_BYTES_MAX), "-B", String(BUFFER_KIB)]
+  const tcpdump = host.spawn([...argv, ...room, options.filter ?? ""], { name: "tcpdump" })
   await tcpdump.waitFor("listening on")
   return new Capture(path, tcpdump)
 }
@@ -33,6 +36,11 @@ export class Capture {
   constructor(path: string, tcpdump: ManagedProcess) {
     this.path = path
     this.#tcpdump = tcpdump
+  }
+
+  /** Frames that came too fast to be recorded; known after `stop`. */
+  get lost(): number {
+    return Number(/(\d+) packets? dropped by kernel/.exec(this.#tcpdump.output)?.[1] ?? 0)
   }
 
   /** Ends the recording. */
@@ -63,3 +71,7 @@ export class Capture {
     return JSON.parse(await execCommand(argv, { timeoutMs: 60_000 }))
   }
 }
+
+/** What is recorded of a frame. */
+const FRAME_BYTES_MAX = 2048
+const BUFFER_KIB = 8192

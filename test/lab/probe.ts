@@ -31,7 +31,7 @@ export async function startProbe(
     { name: "prober" },
   )
   await child.waitFor('"started"')
-  return new Probe(child)
+  return new Probe(child, settings.timeoutMs)
 }
 
 /** Options for a probe of an HTTP server whose body is one line with its name. */
@@ -42,9 +42,12 @@ export const httpProbe: ProbeOptions = {
 
 export class Probe {
   readonly #child: ManagedProcess
+  /** The longest that an attempt under way may take to end. */
+  readonly #timeoutMs: number
 
-  constructor(child: ManagedProcess) {
+  constructor(child: ManagedProcess, timeoutMs: number) {
     this.#child = child
+    this.#timeoutMs = timeoutMs
   }
 
   /** How it stands, at most 250 ms old. */
@@ -74,7 +77,7 @@ export class Probe {
 
   /** Ends the probing and returns the books. */
   async stop(): Promise<ProberReport> {
-    await this.#child.stop()
+    await this.#child.stop({ timeoutMs: this.#timeoutMs + STOP_MARGIN_MS })
     const report = this.#messages<ProberReport>("report").at(-1)
     if (report === undefined) throw new Error(`No report:\n${this.#child.tail()}`)
     return report
@@ -88,3 +91,5 @@ export class Probe {
       .map((line) => JSON.parse(line)[key])
   }
 }
+
+const STOP_MARGIN_MS = 5_000

@@ -74,10 +74,16 @@ class Ledger {
   readonly #latenciesMs: number[] = []
   readonly #gapMsMin: number
   #lastSuccessMs: number | undefined
+  #failures = 0
   #ended = false
 
   constructor(gapMsMin: number) {
     this.#gapMsMin = gapMsMin
+  }
+
+  /** Whether every attempt has come to its end. */
+  get isSettled(): boolean {
+    return this.attempts === this.successes + this.#failures
   }
 
   succeed(startedAtMs: number, server: string): void {
@@ -90,6 +96,7 @@ class Ledger {
   }
 
   fail(startedAtMs: number, reason: FailureReason): void {
+    this.#failures += 1
     this.failed[reason] = (this.failed[reason] ?? 0) + 1
     if (this.failures.length >= FAILURES_LISTED_MAX) return
     this.failures.push({ atMs: startedAtMs, afterMs: epochMs() - startedAtMs, reason })
@@ -171,11 +178,12 @@ function main(options: ProberOptions): void {
     clearInterval(ticker)
     clearInterval(reporter)
     ledger.end()
-    // What is under way may still succeed or fail.
-    setTimeout(() => {
+    // What is under way may still succeed or fail, each within its own time.
+    setInterval(() => {
+      if (!ledger.isSettled) return
       print({ report: ledger.report() })
       process.exit(0)
-    }, options.timeoutMs)
+    }, 10)
   })
   print({ started: true })
 }

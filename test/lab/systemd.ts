@@ -3,9 +3,9 @@
  * unit is judged by what it does, and not by what one thinks that systemd does with it.
  *
  * It sees the machine's files, but a /run, /dev, /etc, /var and /usr/local/bin of its own, and only
- * the units it is given or that are installed into that /etc. It cannot touch the machine: kernel settings are read-only, its processes
- * are those of its process namespace and die with it, and its control groups are below one that is
- * removed at the end.
+ * the units it is given or that are installed into that /etc. It cannot touch the machine: kernel
+ * settings are read-only, its processes are those of its process namespace and die with it, and its
+ * control groups are below one that is removed at the end.
  */
 import {
   chmodSync,
