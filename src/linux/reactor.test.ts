@@ -208,6 +208,33 @@ describe("forget()", () => {
   })
 })
 
+describe("soon()", () => {
+  test("calls a task once, and does not wait for events before it", () => {
+    const calls: string[] = []
+    const owner = new Recorder()
+    reactor.soon(() => {
+      calls.push("first")
+      reactor.soon(() => calls.push("second"), owner)
+    }, owner)
+    reactor.pass(10_000)
+    expect(calls).toEqual(["first"])
+    reactor.pass(10_000)
+    reactor.pass(0)
+    expect(calls).toEqual(["first", "second"])
+  })
+
+  test("hands a fault to the task's owner, and calls the others", () => {
+    const owner = new Recorder()
+    const calls: string[] = []
+    reactor.soon(() => {
+      throw new Error("broken")
+    }, owner)
+    reactor.soon(() => calls.push("next"), owner)
+    reactor.pass(0)
+    expect([owner.failures.map(String), calls]).toEqual([["Error: broken"], ["next"]])
+  })
+})
+
 describe("defer()", () => {
   test("calls the handler in the next pass without events, and once", () => {
     const { client, server } = pair()

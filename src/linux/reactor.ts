@@ -99,7 +99,7 @@ export class Reactor {
     this.timers.arm(entry, after(this.now, delayMs))
   }
 
-  /** Calls `task` in the next pass. A fault in it is `owner`'s. */
+  /** Calls `task` once, when the handlers of the pass are done. A fault in it is `owner`'s. */
   soon(task: () => void, owner: Pick<Handler, "fail">): void {
     this.#tasks.push({ task, owner })
   }
@@ -112,8 +112,7 @@ export class Reactor {
   /** One pass: waits up to `waitMsMax` for events and handles all that is due. */
   pass(waitMsMax: number): void {
     const deferred = this.#deferred
-    const tasks = this.#tasks
-    const isBusy = deferred.length > 0 || tasks.length > 0
+    const isBusy = deferred.length > 0 || this.#tasks.length > 0
     const waitMs = isBusy ? 0 : this.timers.waitMs(monotonicNow(), waitMsMax)
     const count = this.#epoll.wait(waitMs)
     this.#onProgress()
@@ -130,18 +129,26 @@ export class Reactor {
       if (generation === this.#generations[fd]) this.#dispatch(fd, 0)
     }
     deferred.length = 0
+    if (this.#tasks.length > 0) this.#runTasks()
+    this.timers.advance(this.now)
+  }
+
+  close(): void {
+    this.#epoll.close()
+  }
+
+  /** Each once; what they ask for themselves waits for the next pass. */
+  #runTasks(): void {
+    const tasks = this.#tasks
+    this.#tasks = []
     for (const { task, owner } of tasks) {
+      this.#onProgress()
       try {
         task()
       } catch (error) {
         owner.fail(error)
       }
     }
-    this.timers.advance(this.now)
-  }
-
-  close(): void {
-    this.#epoll.close()
   }
 
   #generation(fd: number): number {
