@@ -4,7 +4,7 @@ import { AccessGate } from "./actions/access.ts"
 import type { Action, Gate, GatedRoute, Resume } from "./actions/action.ts"
 import { BasicAuthGate } from "./actions/basic-auth.ts"
 import { CORS_FIELDS, CorsGate } from "./actions/cors.ts"
-import { ForwardAction } from "./actions/forward.ts"
+import { ForwardAction, plainDecision } from "./actions/forward.ts"
 import { ForwardAuthGate } from "./actions/forward-auth.ts"
 import { RateLimitGate } from "./actions/rate-limit.ts"
 import { RateTable } from "./actions/rate-table.ts"
@@ -12,11 +12,10 @@ import { RedirectAction } from "./actions/redirect.ts"
 import { RespondAction } from "./actions/respond.ts"
 import { SplitAction } from "./actions/split.ts"
 import { StickyServers, StickySession } from "./actions/sticky.ts"
-import { Conditions } from "./conditions.ts"
+import { type Conditions, conditionsOf } from "./conditions.ts"
 import { FORWARDED_NAMES } from "./forwarded-names.ts"
 import { filterOf, linesOf } from "./header-changes.ts"
 import type { FieldFilter } from "./hop-by-hop.ts"
-import type { IndexedPath } from "./path-index.ts"
 import type { Decision, HeldRequest } from "./route.ts"
 import type { RouteRequest } from "./route-request.ts"
 
@@ -37,14 +36,16 @@ export function ownResources(): RouteResources {
 export interface RouteContext extends RouteResources {
   readonly http: HttpConfig
   readonly row: number
+  /** The action of all routes that only have this pool. */
+  readonly forwardTo: (pool: string) => Action
 }
 
-export class CompiledRoute implements GatedRoute, IndexedPath {
+export class CompiledRoute implements GatedRoute {
   readonly name: string
   readonly row: number
   readonly host: string | undefined
-  readonly path: string
-  readonly match: RouteConfig["match"]
+  /** The decision for every request that is sent on as received; undefined: they differ. */
+  readonly plainDecision: Decision | undefined
   readonly conditions: Conditions
   readonly requestFilter: FieldFilter
   readonly requestFields: string
@@ -67,9 +68,7 @@ export class CompiledRoute implements GatedRoute, IndexedPath {
     this.name = config.name
     this.row = context.row
     this.host = hostOf(config)
-    this.path = config.path
-    this.match = config.match
-    this.conditions = new Conditions(config)
+    this.conditions = conditionsOf(config)
     this.requestFilter = filterOf(changes, replaced)
     this.requestFields = linesOf(changes)
     this.responseFilter = filterOf(responseHeaders, cors === undefined ? [] : CORS_FIELDS)
@@ -81,7 +80,10 @@ export class CompiledRoute implements GatedRoute, IndexedPath {
     this.mirror = config.mirror
     this.stickyFields = session && ((slot) => session.fieldsFor(slot))
     this.#gates = gatesOf(config, context)
-    this.#action = actionOf(config, session, context)
+    const plainPool = this.#gates.length > 0 ? undefined : plainPoolOf(config)
+    this.#action =
+      plainPool === undefined ? actionOf(config, session, context) : context.forwardTo(plainPool)
+    this.plainDecision = plainPool === undefined ? undefined : plainDecision(this, plainPool)
   }
 
   decide(request: RouteRequest): Decision {
@@ -116,16 +118,17 @@ export class CompiledRoute implements GatedRoute, IndexedPath {
  * In the order in which they are passed. A preflight carries no credentials, so CORS comes before
  * who may pass; what costs more than a look at a table comes after the limit.
  */
-function gatesOf(config: RouteConfig, { http, rates }: RouteContext): Gate[] {
+function gatesOf(config: RouteConfig, { http, rates }: RouteContext): readonly Gate[] {
   const { allow, deny, cors, rateLimit, basicAuth, forwardAuth } = config
   const scope = `${http.name} ${config.name}`
-  return [
+  const gates = [
     ...(allow.length + deny.length === 0 ? [] : [new AccessGate({ allow, deny })]),
     ...(cors === undefined ? [] : [new CorsGate(cors, config.responseHeaders)]),
     ...(rateLimit === undefined ? [] : [new RateLimitGate(rateLimit, { table: rates, scope })]),
     ...(basicAuth === undefined ? [] : [new BasicAuthGate(basicAuth)]),
     ...(forwardAuth === undefined ? [] : [new ForwardAuthGate(forwardAuth)]),
   ]
+  return gates.length === 0 ? NO_GATES : gates
 }
 
 function actionOf(
@@ -146,6 +149,12 @@ function actionOf(
   }
 }
 
+/** The pool of a route that sends on what it receives, whoever asks; undefined: it does more. */
+function plainPoolOf({ action, rewrite, sticky }: RouteConfig): string | undefined {
+  const isPlain = action.type === "pool" && rewrite === undefined && sticky === undefined
+  return isPlain ? action.pool : undefined
+}
+
 /** The exchange writes Host itself; a route may only say which. */
 function hostOf({ requestHeaders }: RouteConfig): string | undefined {
   return requestHeaders.set.find(isHost)?.value
@@ -158,3 +167,5 @@ function withoutHost(changes: RouteConfig["requestHeaders"]) {
 function isHost({ name }: { readonly name: string }): boolean {
   return name.toLowerCase() === "host"
 }
+
+const NO_GATES: readonly Gate[] = []

@@ -9,6 +9,12 @@ import type { RouteRequest } from "./route-request.ts"
 
 export type ConditionKeys = Pick<RouteConfig, "methods" | "headers" | "query" | "cors">
 
+/** Those of routes that ask for nothing are one object: there may be 100 000 of them. */
+export function conditionsOf(keys: ConditionKeys): Conditions {
+  const { methods, headers, query } = keys
+  return methods.length + headers.length + query.length === 0 ? NO_CONDITIONS : new Conditions(keys)
+}
+
 export class Conditions {
   /** More is tried earlier. */
   readonly rank: number
@@ -17,7 +23,7 @@ export class Conditions {
   readonly #fields: readonly FieldTest[]
   readonly #query: readonly QueryTest[]
   readonly #isForPreflights: boolean
-  readonly #isEmpty: boolean
+  readonly isEmpty: boolean
 
   constructor({ methods, headers, query, cors }: ConditionKeys) {
     // As with nginx, who may GET may HEAD (RFC 9110 §9.3.2: the same but for the content).
@@ -26,12 +32,12 @@ export class Conditions {
     this.#fields = headers.map(fieldTest)
     this.#query = query.map(queryTest)
     this.#isForPreflights = cors !== undefined
-    this.#isEmpty = methods.length + headers.length + query.length === 0
+    this.isEmpty = methods.length + headers.length + query.length === 0
     this.rank = (methods.length > 0 ? 1e6 : 0) + headers.length * 1e3 + query.length
   }
 
   accept(request: RouteRequest): boolean {
-    return this.#isEmpty || this.failure(request) === undefined
+    return this.isEmpty || this.failure(request) === undefined
   }
 
   /** The first condition that does not hold, in words. */
@@ -92,3 +98,5 @@ function holdsFor(value: string | boolean, field: Field, { head }: RouteRequest)
   }
   return false
 }
+
+const NO_CONDITIONS = new Conditions({ methods: [], headers: [], query: [], cors: undefined })

@@ -6,6 +6,7 @@
  * head; any other is first brought to one form (`path-form.ts`).
  */
 import type { RequestHead } from "./head.ts"
+import { HASH_SEED, hashStep } from "./key-table.ts"
 import { formOf, type PathError, type PathForm } from "./path-form.ts"
 import { SEMICOLON, SLASH } from "./syntax.ts"
 
@@ -24,12 +25,12 @@ export class RequestPath {
   readonly ends: Int32Array
   /** Offset of the "?" in the head, or the end of its path. */
   queryStart = 0
+  /** What was received is as it is sent on. */
+  isCanonical = true
   /** "OPTIONS *": matched as "/", sent on as it is. */
   isAsterisk = false
   #head: RequestHead | undefined = undefined
   #form: Extract<PathForm, { readonly ok: true }> | undefined = undefined
-  /** What was received is already as it is sent on. */
-  #isCanonical = true
   readonly #mergesSlashes: boolean
 
   /** `depthMax`: segments of the longest prefix anybody looks for. */
@@ -43,7 +44,7 @@ export class RequestPath {
   read(head: RequestHead): PathError | undefined {
     this.#head = head
     this.#form = undefined
-    this.#isCanonical = true
+    this.isCanonical = true
     this.isAsterisk = false
     const { bytes, pathStart } = head
     if (bytes[pathStart] !== SLASH) return this.#readUnusual(head)
@@ -67,7 +68,7 @@ export class RequestPath {
 
   /** Path and query to send on; undefined: as received. */
   get target(): string | undefined {
-    if (this.#isCanonical || this.#form === undefined) return undefined
+    if (this.isCanonical || this.#form === undefined) return undefined
     return this.#form.forward + this.query
   }
 
@@ -94,7 +95,7 @@ export class RequestPath {
     const { bytes, pathStart, pathEnd } = head
     let at = pathStart + 1
     let previous = SLASH
-    let hash = step(HASH_SEED, SLASH)
+    let hash = hashStep(HASH_SEED, SLASH)
     this.segmentCount = 0
     for (; at < pathEnd; at++) {
       const byte = bytes[at] as number
@@ -103,7 +104,7 @@ export class RequestPath {
         if (previous === SLASH && this.#mergesSlashes) return false
         this.#endSegment(at, hash)
       } else if (IS_UNUSUAL[byte] === 1 && (byte !== DOT || previous === SLASH)) return false
-      hash = step(hash, byte)
+      hash = hashStep(hash, byte)
       previous = byte
     }
     if (previous !== SLASH) this.#endSegment(at, hash)
@@ -119,7 +120,7 @@ export class RequestPath {
   #readUnusual(head: RequestHead): PathError | undefined {
     this.isAsterisk = head.bytes[head.pathStart] === ASTERISK && head.pathStart === head.targetStart
     this.queryStart = this.isAsterisk ? head.pathEnd : head.pathStart
-    this.#isCanonical = this.isAsterisk
+    this.isCanonical = this.isAsterisk
     if (!this.isAsterisk) this.#form = { ok: true, forward: "/", match: "/", segmentEnds: [] }
     this.#hashForm("/")
     return undefined
@@ -135,7 +136,7 @@ export class RequestPath {
     const form = formOf(received, options)
     if (!form.ok) return form.reason
     this.#form = form
-    this.#isCanonical = form.forward === received
+    this.isCanonical = form.forward === received
     this.#hashForm(form.match)
     return undefined
   }
@@ -143,14 +144,14 @@ export class RequestPath {
   #hashForm(match: string): void {
     const bytes = Buffer.from(match, "latin1")
     let previous = SLASH
-    let hash = step(HASH_SEED, SLASH)
+    let hash = hashStep(HASH_SEED, SLASH)
     this.segmentCount = 0
     for (let at = 1; at < bytes.length; at++) {
       const byte = bytes[at] as number
       if (byte === SLASH && (previous !== SLASH || !this.#mergesSlashes)) {
         this.#endSegment(at, hash)
       }
-      hash = step(hash, byte)
+      hash = hashStep(hash, byte)
       previous = byte
     }
     if (previous !== SLASH) this.#endSegment(bytes.length, hash)
@@ -168,19 +169,6 @@ export class RequestPath {
   }
 }
 
-/** Of a path as `RequestPath` reads it; `match` has one character for each byte. */
-export function hashOfPath(match: string): number {
-  let hash = HASH_SEED
-  for (let at = 0; at < match.length; at++) hash = step(hash, match.charCodeAt(at))
-  return hash
-}
-
-/** FNV-1a: its inputs are routes and paths, and a collision costs one comparison. */
-function step(hash: number, byte: number): number {
-  return Math.imul(hash ^ byte, 0x01000193)
-}
-
-const HASH_SEED = 0x811c9dc5 | 0
 const QUESTION_MARK = 0x3f
 const DOT = 0x2e
 const ASTERISK = 0x2a

@@ -10,11 +10,9 @@ export class ForwardAction implements Action {
   readonly #target: Target
   readonly #pool: string
   readonly #sticky: StickySession | undefined
-  /** The decision for requests that go on as received; most do. */
-  #plain: ForwardDecision | undefined = undefined
 
   constructor(
-    config: RouteConfig,
+    config: Pick<RouteConfig, "path" | "match" | "rewrite">,
     to: { readonly pool: string; readonly sticky: StickySession | undefined },
   ) {
     this.#target = targetOf(config)
@@ -23,18 +21,18 @@ export class ForwardAction implements Action {
   }
 
   decide(request: RouteRequest, route: Route): ForwardDecision {
-    this.#plain ??= plainDecision(route, this.#pool)
-    const target = this.#target(request)
-    const stickySlot = this.#sticky?.slotIn(request, this.#pool) ?? -1
-    const { requestFields, responseFields } = request
-    if (target === undefined && stickySlot < 0 && requestFields === "" && responseFields === "") {
-      return this.#plain
+    return {
+      ...plainDecision(route, this.#pool),
+      target: this.#target(request),
+      stickySlot: this.#sticky?.slotIn(request, this.#pool) ?? -1,
+      requestFields: request.requestFields,
+      responseFields: request.responseFields,
     }
-    return { ...this.#plain, target, stickySlot, requestFields, responseFields }
   }
 }
 
-function plainDecision(route: Route, pool: string): ForwardDecision {
+/** For a request that is sent on as received, and that nothing was added to. */
+export function plainDecision(route: Route, pool: string): ForwardDecision {
   return {
     type: "forward",
     route,

@@ -1,4 +1,6 @@
-/** What a request must pass before its route answers: networks, CORS, limits, passwords, permission. */
+/**
+ * What a request must pass before its route answers: networks, CORS, limits, passwords, permission.
+ */
 import { describe, expect, test } from "bun:test"
 import { type Address, parseAddress } from "../../net/address.ts"
 import { instant } from "../../net/time.ts"

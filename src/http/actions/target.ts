@@ -1,7 +1,7 @@
 /** The path and query that a server gets: `rewrite` of a route. */
 import type { RouteConfig } from "../../config/http-config.ts"
 import { configuredForm, encodedPath } from "../path-form.ts"
-import { routePattern, segmentsOf } from "../path-index.ts"
+import { routePattern, segmentsOf } from "../route-index.ts"
 import type { RouteRequest } from "../route-request.ts"
 
 /** Undefined: as received. */
@@ -11,8 +11,13 @@ type TargetKeys = Pick<RouteConfig, "path" | "match" | "rewrite">
 
 export function targetOf(route: TargetKeys): Target {
   const rewritten = rewritingOf(route)
-  if (rewritten === undefined) return ({ path }) => path.target
+  if (rewritten === undefined) return asReceived
   return (request) => (request.path.isAsterisk ? undefined : rewritten(request))
+}
+
+/** But for what makes it canonical. */
+function asReceived({ path }: RouteRequest): string | undefined {
+  return path.target
 }
 
 function rewritingOf(route: TargetKeys): ((request: RouteRequest) => string) | undefined {
