@@ -48,8 +48,8 @@ export interface AcceptorOwner {
   accepted(): void
   refused(reason: "denied" | "exhausted"): void
   /**
-   * Takes over a connected socket, whose client is in `peerSockaddr`. It is in the ledger and in the
-   * budget; who ends it takes it out of both.
+   * Takes over a connected socket, whose client is in `peerSockaddr`. It is in the ledger and in
+   * the budget; who ends it takes it out of both.
    */
   start(client: number): void
   warn(message: string, fields: Readonly<Record<string, string | number>>): void

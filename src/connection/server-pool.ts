@@ -1,4 +1,4 @@
-/** A pool with what connecting to its servers needs: shared by all kinds of listener of a thread. */
+/** A pool with what connecting to its servers needs: the same for all kinds of listener. */
 import type { NativeBytes } from "../linux/bytes.ts"
 import type { Family } from "../net/address.ts"
 import type { Pool, PoolServer } from "../pool/pool.ts"

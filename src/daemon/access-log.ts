@@ -7,7 +7,7 @@
 import { createWriteStream, type WriteStream } from "node:fs"
 import type { LogConfig } from "../config/config.ts"
 import type { AccessRecord } from "../dataplane/messages.ts"
-import type { HttpRecord } from "../http/context.ts"
+import type { HttpRecord } from "../http/shell/context.ts"
 import type { Logger } from "../log/logger.ts"
 import { formatEndpoint } from "../net/address.ts"
 import type { StreamRecord } from "../stream/context.ts"
@@ -121,10 +121,16 @@ function formatHttpAccess(record: HttpRecord, time: string, format: LogConfig["f
   })
 }
 
-/** What a client wrote must not look like the end of a field or of a line. */
+/** What a client wrote must not look like the end of a field or of a line (nginx escapes so). */
 function quote(text: string): string {
   if (text === "") return '"-"'
-  return `"${text.replace(/["\\\x00-\x1f\x7f-\xff]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`)}"`
+  let quoted = '"'
+  for (const char of text) {
+    const code = char.charCodeAt(0)
+    const isPlain = code >= 0x20 && code < 0x7f && char !== '"' && char !== "\\"
+    quoted += isPlain ? char : `\\x${code.toString(16).padStart(2, "0")}`
+  }
+  return `${quoted}"`
 }
 
 function formatStreamAccess(

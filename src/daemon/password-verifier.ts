@@ -1,7 +1,7 @@
 /**
- * Verifies passwords for the data threads: bcrypt and argon2 are slow by design, and Bun runs them on
- * its own pool of threads. A few at a time; who asks while too many wait is told no, because guessing
- * passwords must not use up the machine.
+ * Verifies passwords for the data threads: bcrypt and argon2 are slow by design, and Bun runs them
+ * on its own pool of threads. A few at a time; who asks while too many wait is told no, because
+ * guessing passwords must not use up the machine.
  */
 const RUNNING_MAX = 2
 const WAITING_MAX = 256

@@ -1,9 +1,9 @@
 /** The listeners of one data thread, of every kind. */
 import type { Acceptor } from "../connection/acceptor.ts"
 import type { RouteResources } from "../http/compiled-route.ts"
-import type { HttpContext, HttpSettings } from "../http/context.ts"
 import { HttpListener, type HttpListenerSettings, type SecureLayer } from "../http/driver.ts"
 import { RouteTable } from "../http/route-table.ts"
+import type { HttpContext, HttpSettings } from "../http/shell/context.ts"
 import { addressBytes } from "../net/address.ts"
 import { PrefixSet } from "../net/prefix-set.ts"
 import type { StreamContext } from "../stream/context.ts"

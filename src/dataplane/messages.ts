@@ -7,7 +7,7 @@
  */
 
 import type { HttpConfig } from "../config/http-config.ts"
-import type { HttpRecord } from "../http/context.ts"
+import type { HttpRecord } from "../http/shell/context.ts"
 import type { MailboxAddress } from "../linux/mailbox.ts"
 import type { Address, Endpoint } from "../net/address.ts"
 import type { PoolSpec } from "../pool/pool.ts"

@@ -68,7 +68,9 @@ export function requestBody(head: RequestHead): BodyCursor {
   return head.contentLength > 0 ? new BodyCursor("length", head.contentLength) : NO_BODY
 }
 
-/** The response to HEAD has the fields of a body and none. `decodes`: chunks will be taken apart. */
+/**
+ * The response to HEAD has the fields of a body and none. `decodes`: chunks will be taken apart.
+ */
 export function responseBody(
   head: ResponseHead,
   request: { readonly method: string; readonly decodes: boolean },

@@ -3,9 +3,9 @@ import { Acceptor, type AcceptorOwner } from "../connection/acceptor.ts"
 import { decodeSockaddr } from "../linux/sockaddr.ts"
 import { peerSockaddr } from "../linux/tcp.ts"
 import type { Address, Prefix } from "../net/address.ts"
-import { ClientConnection } from "./client-connection.ts"
-import type { HttpContext, HttpSettings } from "./context.ts"
-import { PlainTransport, type Transport } from "./transport.ts"
+import { ClientConnection } from "./shell/client-connection.ts"
+import type { HttpContext, HttpSettings } from "./shell/context.ts"
+import { PlainTransport, type Transport } from "./shell/transport.ts"
 
 export interface HttpListenerSettings extends HttpSettings {
   readonly allow: readonly Prefix[]

@@ -1,7 +1,7 @@
 /**
- * Any bytes at all: a head is complete, incomplete or refused; nothing is thrown, no byte beyond the
- * last is read, and the pieces in which it comes change nothing. Random bytes seldom get past the
- * method, so most inputs are good messages with something broken. A failure prints its seed.
+ * Any bytes at all: a head is complete, incomplete or refused; nothing is thrown, no byte beyond
+ * the last is read, and the pieces in which it comes change nothing. Random bytes seldom get past
+ * the method, so most inputs are good messages with something broken. A failure prints its seed.
  */
 import { expect, test } from "bun:test"
 import fc from "fast-check"

@@ -7,9 +7,9 @@
  * and the caller tries again when another line end has: with the limit on fields that bounds the
  * work a slow sender can cause, and no state is kept between the chunks.
  *
- * A parser is strict where HTTP desync attacks live: bare CR or LF, NUL and other controls, obs-fold,
- * space before the colon, both lengths, lengths that are not plain digits. What is refused, and with
- * which status, is in `HeadError`.
+ * A parser is strict where HTTP desync attacks live: bare CR or LF, NUL and other controls,
+ * obs-fold, space before the colon, both lengths, lengths that are not plain digits. What is
+ * refused, and with which status, is in `HeadError`.
  */
 import { parseAddress } from "../net/address.ts"
 import { FIELD, fieldNumber, HASH_SEED, hashStep } from "./field-names.ts"

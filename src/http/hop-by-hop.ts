@@ -75,9 +75,9 @@ export class FieldFilter {
   }
 
   /**
-   * Whether field `index` of `head` stays. A sender may nominate only fields that mean nothing to us:
-   * "Connection: Content-Length" must not make a body out of thin air, nor "Connection: Cookie" a
-   * stranger out of a user whom another proxy has let in.
+   * Whether field `index` of `head` stays. A sender may nominate only fields that mean nothing to
+   * us: "Connection: Content-Length" must not make a body out of thin air, nor "Connection: Cookie"
+   * a stranger out of a user whom another proxy has let in.
    */
   keeps(head: Head, index: number, nominated: readonly string[] | undefined): boolean {
     const number = head.numbers[index] as number

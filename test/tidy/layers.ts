@@ -12,8 +12,15 @@ import type { SourceFile } from "./source.ts"
 /** Folders with machines and shells. They do not know each other. */
 const DOMAINS = ["announce", "health", "http", "kubernetes", "stream", "tls", "vrrp"]
 
-/** Domains that serve another's shell: a virtual router announces its addresses. */
-const SERVANTS: Readonly<Record<string, readonly string[]>> = { vrrp: ["announce"] }
+/**
+ * What serves another's shell: a virtual router announces its addresses; all that accepts clients
+ * does so in one way.
+ */
+const SERVANTS: Readonly<Record<string, readonly string[]>> = {
+  vrrp: ["announce"],
+  stream: ["connection"],
+  http: ["connection"],
+}
 
 /** Values and pure helpers that any machine may build on. */
 const FOUNDATION = ["net", "wire", "pool", "metrics"]
@@ -34,10 +41,11 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   wire: ["net"],
   pool: ["net", "metrics", "type config"],
   config: ["net"],
+  connection: ["net", "pool", "linux"],
   linux: ["net", "wire"],
   log: ["net", "type config"],
   admin: ["net", "log", "metrics", "linux", "type config", "type pool"],
-  dataplane: [...FOUNDATION, "stream", "http", "tls", "linux", "log", "type config"],
+  dataplane: [...FOUNDATION, "connection", "stream", "http", "tls", "linux", "log", "type config"],
   daemon: ["*"],
   commands: ["*"],
 }
@@ -78,7 +86,9 @@ function allowedFolders(path: string): readonly string[] | undefined {
   const folder = folderOf(path)
   if (folder === "") return ["commands"]
   if (!DOMAINS.includes(folder)) return FOLDERS[folder]
-  if (isTest(path)) return [...FOUNDATION, "linux", "log", "config"]
+  if (isTest(path)) {
+    return [...FOUNDATION, "linux", "log", "config", ...(SERVANTS[folder] ?? [])]
+  }
   return isShell(path)
     ? [...FOUNDATION, "linux", "log", "type config", ...(SERVANTS[folder] ?? [])]
     : [...FOUNDATION, "type config"]

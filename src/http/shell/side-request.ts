@@ -1,16 +1,16 @@
 /**
- * A request of the proxy's own beside a client's: asking for permission (forward auth), or a copy for
- * a mirror. It reads the head of the answer and lets the body go.
+ * A request of the proxy's own beside a client's: asking for permission (forward auth), or a copy
+ * for a mirror. It reads the head of the answer and lets the body go.
  */
-import type { ServerPool } from "../connection/server-pool.ts"
-import { EAGAIN } from "../linux/errno.ts"
-import { startConnect } from "../linux/tcp.ts"
-import { familyOf } from "../net/address.ts"
-import { TimerEntry } from "../net/timer-wheel.ts"
-import { responseBody } from "./body.ts"
+import type { ServerPool } from "../../connection/server-pool.ts"
+import { EAGAIN } from "../../linux/errno.ts"
+import { startConnect } from "../../linux/tcp.ts"
+import { familyOf } from "../../net/address.ts"
+import { TimerEntry } from "../../net/timer-wheel.ts"
+import { responseBody } from "../body.ts"
+import { ResponseHead } from "../head.ts"
+import { connectionOptions } from "../hop-by-hop.ts"
 import { type HttpContext, inbound, inboundBuffer, READ_BYTES } from "./context.ts"
-import { ResponseHead } from "./head.ts"
-import { connectionOptions } from "./hop-by-hop.ts"
 import { releaseRequest, type SavedRequest } from "./saved-request.ts"
 import { nextSource } from "./sources.ts"
 import { PlainTransport } from "./transport.ts"

@@ -5,15 +5,15 @@
  * been closed meanwhile. Whatever an idle connection says (end of stream, bytes nobody asked for)
  * ends it: a response that comes before its request belongs to nobody.
  */
-import { NativeBytes } from "../linux/bytes.ts"
-import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
-import { EAGAIN, errnoName } from "../linux/errno.ts"
-import type { FdLedger } from "../linux/fd-ledger.ts"
-import type { Handler, Reactor } from "../linux/reactor.ts"
-import { disableNagle, pendingError } from "../linux/tcp.ts"
-import { TimerEntry } from "../net/timer-wheel.ts"
-import type { PoolServer } from "../pool/pool.ts"
-import type { ServerCounters } from "../pool/server-counters.ts"
+import { NativeBytes } from "../../linux/bytes.ts"
+import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../../linux/epoll.ts"
+import { EAGAIN, errnoName } from "../../linux/errno.ts"
+import type { FdLedger } from "../../linux/fd-ledger.ts"
+import type { Handler, Reactor } from "../../linux/reactor.ts"
+import { disableNagle, pendingError } from "../../linux/tcp.ts"
+import { TimerEntry } from "../../net/timer-wheel.ts"
+import type { PoolServer } from "../../pool/pool.ts"
+import type { ServerCounters } from "../../pool/server-counters.ts"
 import { Outlet } from "./outlet.ts"
 import type { Transport } from "./transport.ts"
 
@@ -165,8 +165,8 @@ export class UpstreamConnection extends TimerEntry implements Handler {
   }
 
   /**
-   * Whether nothing waits to be read: an end, or bytes that nobody asked for and that would be taken
-   * for the next response. Costs a read, whose byte is lost: one that is not clean is closed.
+   * Whether nothing waits to be read: an end, or bytes that nobody asked for and that would be
+   * taken for the next response. Costs a read, whose byte is lost: one that is not clean is closed.
    */
   isClean(): boolean {
     return this.read(probe, 0, 1) === -EAGAIN

@@ -1,8 +1,9 @@
 /**
- * Copies of requests that may have to be sent again. Nearly every request on a kept connection needs
- * one for the moment until its response begins, so the storage of small ones is used again and again.
+ * Copies of requests that may have to be sent again. Nearly every request on a kept connection
+ * needs one for the moment until its response begins, so the storage of small ones is used again
+ * and again.
  */
-import { NativeBytes } from "../linux/bytes.ts"
+import { NativeBytes } from "../../linux/bytes.ts"
 
 const SMALL_BYTES = 4096
 const KEPT_MAX = 1024

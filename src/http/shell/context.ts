@@ -2,18 +2,18 @@
  * What the HTTP connections of one data thread share. `dataplane/` makes it; `http/` only uses it.
  */
 
-import type { ServerPool } from "../connection/server-pool.ts"
-import type { SessionBudget } from "../connection/session-budget.ts"
-import { NativeBytes } from "../linux/bytes.ts"
-import type { FdLedger } from "../linux/fd-ledger.ts"
-import type { PipePool } from "../linux/pipe.ts"
-import type { Reactor } from "../linux/reactor.ts"
-import type { Address, Endpoint } from "../net/address.ts"
-import type { ServerBoard } from "../pool/server-board.ts"
-import type { ServerCounters } from "../pool/server-counters.ts"
-import type { HttpCounters, HttpEndReason } from "./counters.ts"
-import type { HeadLimits } from "./head.ts"
-import type { Routes } from "./route.ts"
+import type { ServerPool } from "../../connection/server-pool.ts"
+import type { SessionBudget } from "../../connection/session-budget.ts"
+import { NativeBytes } from "../../linux/bytes.ts"
+import type { FdLedger } from "../../linux/fd-ledger.ts"
+import type { PipePool } from "../../linux/pipe.ts"
+import type { Reactor } from "../../linux/reactor.ts"
+import type { Address, Endpoint } from "../../net/address.ts"
+import type { ServerBoard } from "../../pool/server-board.ts"
+import type { ServerCounters } from "../../pool/server-counters.ts"
+import type { HttpCounters, HttpEndReason } from "../counters.ts"
+import type { HeadLimits } from "../head.ts"
+import type { Routes } from "../route.ts"
 import type { UpstreamConnections } from "./upstream-connections.ts"
 
 export interface HttpContext {

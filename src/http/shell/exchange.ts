@@ -1,26 +1,40 @@
 /**
  * One request and its response, between a client's connection and a server's.
  *
- * Both bodies stream: a part is read, followed to find where the body ends, and written on; when the
- * other side does not take it, reading stops until it does. A response body whose length is known and
- * large is spliced past us.
+ * Both bodies stream: a part is read, followed to find where the body ends, and written on; when
+ * the other side does not take it, reading stops until it does. A response body whose length is
+ * known and large is spliced past us.
  *
  * Until the first byte of a response has come, a request that is idempotent and whole may be sent
  * again: on another connection when a kept one turned out to be closed, on another server when the
  * connect failed or (where the route says so) the status asks for it.
  */
 
-import type { ServerPool } from "../connection/server-pool.ts"
-import type { NativeBytes } from "../linux/bytes.ts"
-import { EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, errnoName } from "../linux/errno.ts"
-import { type Pipe, spliceIn, spliceOut } from "../linux/pipe.ts"
-import { localEndpoint, startConnect } from "../linux/tcp.ts"
-import { familyOf, formatEndpoint } from "../net/address.ts"
-import type { Instant } from "../net/time.ts"
-import { hashText } from "../pool/hash.ts"
-import type { PoolServer } from "../pool/pool.ts"
-import { type BodyCursor, NO_BODY, requestBody, responseBody } from "./body.ts"
-import type { ClientConnection } from "./client-connection.ts"
+import type { ServerPool } from "../../connection/server-pool.ts"
+import type { NativeBytes } from "../../linux/bytes.ts"
+import { EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, errnoName } from "../../linux/errno.ts"
+import { type Pipe, spliceIn, spliceOut } from "../../linux/pipe.ts"
+import { localEndpoint, startConnect } from "../../linux/tcp.ts"
+import { familyOf, formatEndpoint } from "../../net/address.ts"
+import type { Instant } from "../../net/time.ts"
+import { hashText } from "../../pool/hash.ts"
+import type { PoolServer } from "../../pool/pool.ts"
+import { type BodyCursor, NO_BODY, requestBody, responseBody } from "../body.ts"
+import { countRequest, type HttpEndReason } from "../counters.ts"
+import { FIELD } from "../field-names.ts"
+import { valueOfField, writeForwardingFields } from "../forwarding.ts"
+import { type RequestHead, ResponseHead } from "../head.ts"
+import {
+  type ConnectionOptions,
+  connectionOptions,
+  copyFields,
+  FieldFilter,
+} from "../hop-by-hop.ts"
+import { bytesOf, HeadWriter } from "../parts.ts"
+import { type RequestText, requestText } from "../request-text.ts"
+import type { ForwardDecision } from "../route.ts"
+import { errorResponse } from "../status.ts"
+import { SLASH } from "../syntax.ts"
 import {
   HEAD_ROOM_BYTES,
   inbound,
@@ -29,24 +43,17 @@ import {
   outboundBuffer,
   READ_BYTES,
 } from "./context.ts"
-import { countRequest, type HttpEndReason } from "./counters.ts"
-import { FIELD } from "./field-names.ts"
-import { valueOfField, writeForwardingFields } from "./forwarding.ts"
-import { type RequestHead, ResponseHead } from "./head.ts"
-import { type ConnectionOptions, connectionOptions, copyFields, FieldFilter } from "./hop-by-hop.ts"
-import { bytesOf, HeadWriter } from "./parts.ts"
-import { type RequestText, requestText } from "./request-text.ts"
-import type { ForwardDecision } from "./route.ts"
+import type { ExchangeClient } from "./exchange-client.ts"
 import { releaseRequest, type SavedRequest, saveRequest } from "./saved-request.ts"
 import { SideRequest } from "./side-request.ts"
 import { nextSource } from "./sources.ts"
-import { errorResponse } from "./status.ts"
-import { SLASH } from "./syntax.ts"
 import { PlainTransport } from "./transport.ts"
 import { Tunnel } from "./tunnel.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
 
-/** A request no larger than this is kept until its response begins, so that it can be sent again. */
+/**
+ * A request no larger than this is kept until its response begins, so that it can be sent again.
+ */
 const REPLAY_BYTES_MAX = 64 * 1024
 /** Bodies with at least this much to come are spliced. */
 const SPLICE_BYTES_MIN = 64 * 1024
@@ -67,7 +74,7 @@ const CHUNKED = bytesOf("Transfer-Encoding: chunked\r\n")
 const SHORTEST_STATUS_LINE = "HTTP/1.1 200\r\n".length
 
 export class Exchange implements UpstreamUser {
-  readonly #client: ClientConnection
+  readonly #client: ExchangeClient
   readonly #decision: ForwardDecision
   readonly #pool: ServerPool | undefined
   readonly #method: string
@@ -104,7 +111,7 @@ export class Exchange implements UpstreamUser {
   #bytesIn = 0
   #bytesOut = 0
 
-  constructor(client: ClientConnection, head: RequestHead, decision: ForwardDecision) {
+  constructor(client: ExchangeClient, head: RequestHead, decision: ForwardDecision) {
     const { context } = client
     this.#client = client
     this.#decision = decision
@@ -759,8 +766,8 @@ export class Exchange implements UpstreamUser {
 }
 
 /**
- * The protocols a client asks for, if a tunnel for them may be had. HTTP/2 in clear text may not: its
- * requests would pass unseen by the routes ("h2c smuggling"; RFC 9113 §3.1 has given it up).
+ * The protocols a client asks for, if a tunnel for them may be had. HTTP/2 in clear text may not:
+ * its requests would pass unseen by the routes ("h2c smuggling"; RFC 9113 §3.1 has given it up).
  */
 function upgradeOf(head: RequestHead): string | undefined {
   if (head.minorVersion === 0) return undefined

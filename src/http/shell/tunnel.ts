@@ -2,11 +2,11 @@
  * What a connection becomes after 101 (RFC 9110 §7.8): bytes both ways, each direction with its own
  * end, until both have ended, one breaks, or nothing moves for the tunnel's time.
  */
-import type { NativeBytes } from "../linux/bytes.ts"
-import { EAGAIN } from "../linux/errno.ts"
-import type { ClientConnection } from "./client-connection.ts"
+import type { NativeBytes } from "../../linux/bytes.ts"
+import { EAGAIN } from "../../linux/errno.ts"
+import type { HttpEndReason } from "../counters.ts"
 import { inbound, READ_BYTES } from "./context.ts"
-import type { HttpEndReason } from "./counters.ts"
+import type { ExchangeClient } from "./exchange-client.ts"
 import type { UpstreamConnection } from "./upstream-connections.ts"
 
 /** Bytes one tunnel moves each way before others get their turn. */
@@ -19,14 +19,14 @@ export interface TunnelUser {
 }
 
 export class Tunnel {
-  readonly #client: ClientConnection
+  readonly #client: ExchangeClient
   readonly #upstream: UpstreamConnection
   readonly #user: TunnelUser
   #hasClientEnded = false
   #hasServerEnded = false
   #isOver = false
 
-  constructor(client: ClientConnection, upstream: UpstreamConnection, user: TunnelUser) {
+  constructor(client: ExchangeClient, upstream: UpstreamConnection, user: TunnelUser) {
     this.#client = client
     this.#upstream = upstream
     this.#user = user

@@ -2,12 +2,11 @@
  * Asking what a request has to wait for: a password that the control thread verifies (by design too
  * slow for a data thread), or a permission that a server gives (forward auth).
  */
-import type { ClientConnection } from "./client-connection.ts"
-import { HEAD_ROOM_BYTES, outboundBuffer } from "./context.ts"
-import { writeForwardingFields } from "./forwarding.ts"
-import { type RequestHead, ResponseHead } from "./head.ts"
-import { connectionOptions, copyFields } from "./hop-by-hop.ts"
-import { HeadWriter } from "./parts.ts"
+
+import { writeForwardingFields } from "../forwarding.ts"
+import { type RequestHead, ResponseHead } from "../head.ts"
+import { connectionOptions, copyFields } from "../hop-by-hop.ts"
+import { HeadWriter } from "../parts.ts"
 import type {
   Decision,
   HeldRequest,
@@ -15,7 +14,9 @@ import type {
   PermissionAnswer,
   PermissionQuestion,
   Question,
-} from "./route.ts"
+} from "../route.ts"
+import { HEAD_ROOM_BYTES, outboundBuffer } from "./context.ts"
+import type { ExchangeClient } from "./exchange-client.ts"
 import { saveRequest } from "./saved-request.ts"
 import { SideRequest } from "./side-request.ts"
 
@@ -27,7 +28,7 @@ type Settled = (settle: (request: HeldRequest) => Decision) => void
 
 /** Asks; `settled` is called once, later, unless the returned function has been called. */
 export function askQuestion(
-  client: ClientConnection,
+  client: ExchangeClient,
   asked: { readonly question: Question; readonly head: RequestHead },
   settled: Settled,
 ): () => void {
@@ -38,7 +39,7 @@ export function askQuestion(
 }
 
 function askPassword(
-  client: ClientConnection,
+  client: ExchangeClient,
   question: PasswordQuestion,
   settled: Settled,
 ): () => void {
@@ -49,7 +50,7 @@ function askPassword(
 }
 
 function askPermission(
-  client: ClientConnection,
+  client: ExchangeClient,
   { question, head }: { readonly question: PermissionQuestion; readonly head: RequestHead },
   settled: Settled,
 ): () => void {

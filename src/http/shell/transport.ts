@@ -4,8 +4,8 @@
  * Reads and writes answer with a count, 0 for the end of the stream, or a negated errno; -EAGAIN
  * stands for whatever the transport waits for, and the next event on the descriptor ends the wait.
  */
-import type { NativeBytes } from "../linux/bytes.ts"
-import { closeFd, receiveAt, resetFd, send, shutdownWrite } from "../linux/tcp.ts"
+import type { NativeBytes } from "../../linux/bytes.ts"
+import { closeFd, receiveAt, resetFd, send, shutdownWrite } from "../../linux/tcp.ts"
 
 export interface Transport {
   readonly fd: number

@@ -6,13 +6,23 @@
  * `#held`, and are read when it is done: answers keep their order without a queue.
  */
 
-import { LiveConnection, type OutsideReason } from "../connection/live-connection.ts"
-import { NativeBytes } from "../linux/bytes.ts"
-import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../linux/epoll.ts"
-import { EAGAIN } from "../linux/errno.ts"
-import { localEndpoint } from "../linux/tcp.ts"
-import type { Address } from "../net/address.ts"
-import { after, type Instant } from "../net/time.ts"
+import { LiveConnection, type OutsideReason } from "../../connection/live-connection.ts"
+import { NativeBytes } from "../../linux/bytes.ts"
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../../linux/epoll.ts"
+import { EAGAIN } from "../../linux/errno.ts"
+import { localEndpoint } from "../../linux/tcp.ts"
+import type { Address } from "../../net/address.ts"
+import { after, type Instant } from "../../net/time.ts"
+import { countRequest, type HttpEndReason } from "../counters.ts"
+import type { ForwardingOrigin } from "../forwarding.ts"
+import { RequestHead } from "../head.ts"
+import { HeldBytes } from "../held-bytes.ts"
+import { connectionOptions } from "../hop-by-hop.ts"
+import { HeadWriter } from "../parts.ts"
+import { NO_REQUEST, type RequestText, requestText } from "../request-text.ts"
+import type { Decision, Question, RequestOrigin, RespondDecision } from "../route.ts"
+import { errorResponse, statusOfHeadError } from "../status.ts"
+import { LF } from "../syntax.ts"
 import {
   HEAD_ROOM_BYTES,
   type HttpContext,
@@ -23,19 +33,10 @@ import {
   outboundBuffer,
   READ_BYTES,
 } from "./context.ts"
-import { countRequest, type HttpEndReason } from "./counters.ts"
 import { Exchange } from "./exchange.ts"
-import type { ForwardingOrigin } from "./forwarding.ts"
-import { RequestHead } from "./head.ts"
-import { HeldBytes } from "./held-bytes.ts"
-import { connectionOptions } from "./hop-by-hop.ts"
+import type { ExchangeClient } from "./exchange-client.ts"
 import { Outlet } from "./outlet.ts"
-import { HeadWriter } from "./parts.ts"
 import { askQuestion } from "./question.ts"
-import { NO_REQUEST, type RequestText, requestText } from "./request-text.ts"
-import type { Decision, Question, RequestOrigin, RespondDecision } from "./route.ts"
-import { errorResponse, statusOfHeadError } from "./status.ts"
-import { LF } from "./syntax.ts"
 import type { Transport } from "./transport.ts"
 import { READ_EVENTS, WRITE_EVENTS } from "./upstream-connections.ts"
 
@@ -55,7 +56,7 @@ const REQUESTS_PER_TURN = 64
 const head = new RequestHead()
 const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
 
-export class ClientConnection extends LiveConnection implements ForwardingOrigin {
+export class ClientConnection extends LiveConnection implements ExchangeClient {
   readonly context: HttpContext
   readonly settings: HttpSettings
   readonly transport: Transport
@@ -150,7 +151,8 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
     if (now < this.#deadline) return this.context.reactor.timers.arm(this, this.#deadline)
     if (this.#exchange !== undefined) return this.#exchange.timedOut()
     if (this.#phase === "asking") return this.refuse(504, "server_timeout")
-    // A FIN behind what the client has not taken would not be one it could tell from a whole answer.
+    // A FIN behind what the client has not taken would not be one it could tell from a whole
+    // answer.
     if (this.outlet.isBlocked) return this.close("reset")
     if (this.#phase === "request" && this.#held !== undefined)
       return this.refuse(408, "client_timeout")
@@ -482,8 +484,8 @@ export class ClientConnection extends LiveConnection implements ForwardingOrigin
   }
 
   /**
-   * Closing with unread bytes in the socket makes the kernel send RST, which can overtake the answer
-   * (RFC 9112 §9.6): so say FIN, and read on for a moment.
+   * Closing with unread bytes in the socket makes the kernel send RST, which can overtake the
+   * answer (RFC 9112 §9.6): so say FIN, and read on for a moment.
    */
   #linger(): void {
     if (this.isHungUp || !this.#lingers) return this.close("finish")

@@ -1,5 +1,5 @@
 /** Local addresses to connect from, in turn. */
-import type { NativeBytes } from "../linux/bytes.ts"
+import type { NativeBytes } from "../../linux/bytes.ts"
 
 let turn = 0
 
