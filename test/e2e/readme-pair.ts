@@ -157,7 +157,7 @@ export class Vm {
           last = await this.status()
           return condition(last) ? last : undefined
         },
-        { timeoutMs: 20_000, intervalMs: 100 },
+        { timeoutMs: 30_000, intervalMs: 100 },
       )
     } catch (error) {
       throw new Error(`${this.name}: ${(error as Error).message}\n${JSON.stringify(last?.vrrp)}`)
