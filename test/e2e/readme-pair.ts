@@ -120,8 +120,9 @@ export class Vm {
   async typed(line: string): Promise<string> {
     const { exitCode, stdout, stderr } = await this.type(line)
     if (exitCode === 0) return stdout
-    const log = (await this.systemd.log()).split("\n").slice(-LOG_LINES_SHOWN)
-    const output = [stdout, stderr, ...log].join("\n")
+    const log = (await this.systemd.log()).trimEnd().split("\n").slice(-LOG_LINES_SHOWN)
+    const shown = log.map((each) => each.slice(0, LOG_COLUMNS_SHOWN))
+    const output = [stdout, stderr, ...shown].join("\n")
     throw new Error(`${this.name}: "${line}" ended with ${exitCode}\n${output}`)
   }
 
@@ -157,7 +158,7 @@ export class Vm {
           last = await this.status()
           return condition(last) ? last : undefined
         },
-        { timeoutMs: 20_000, intervalMs: 100 },
+        { timeoutMs: 30_000, intervalMs: 100 },
       )
     } catch (error) {
       throw new Error(`${this.name}: ${(error as Error).message}\n${JSON.stringify(last?.vrrp)}`)
@@ -187,3 +188,4 @@ async function createServer(lab: Lab, lan: Lan, number: number): Promise<MariaDb
 }
 
 const LOG_LINES_SHOWN = 10
+const LOG_COLUMNS_SHOWN = 200

@@ -77,7 +77,7 @@ describe.skipIf(!canRunSystemd())("whoever follows it", () => {
 
   beforeAll(async () => {
     pair = await createPair("readme")
-  }, 60_000)
+  }, 90_000)
 
   afterAll(() => pair?.[Symbol.asyncDispose]())
 
@@ -91,7 +91,7 @@ describe.skipIf(!canRunSystemd())("whoever follows it", () => {
       if (language === "toml") await configure(text)
       if (text === "causeway status\n") await compareStatus(README.blocks[index + 1]?.text ?? "")
     },
-    30_000,
+    60_000,
   )
 
   /** On each VM. */
@@ -116,7 +116,8 @@ describe.skipIf(!canRunSystemd())("whoever follows it", () => {
   async function compareStatus(shown: string): Promise<void> {
     await pair.settled()
     const sessions = startSessions(pair.client, `${VIRTUAL_ADDRESS}:3306`, 3)
-    await eventually(() => sessions.queriesByClient.every((queries) => queries.length > 10))
+    const asked = () => sessions.queriesByClient.every((queries) => queries.length > 10)
+    await eventually(asked, { what: "queries", timeoutMs: 30_000 })
     const seen = await pair.edgeA.typed("causeway status")
     await sessions.stop()
     expect(sessions.queries.every(({ ok }) => ok)).toBe(true)
@@ -133,11 +134,12 @@ describe.skipIf(!canRunSystemd())("whoever follows it", () => {
     expect(await pair.edgeA.host.holds(VIRTUAL_ADDRESS)).toBe(false)
     await pair.edgeB.waitStatus(({ vrrp }) => vrrp[0]?.state === "active")
     const before = clients.queries.length
-    await eventually(() => clients.queries.slice(before).filter(({ ok }) => ok).length > 20)
+    const answers = () => clients.queries.slice(before).filter(({ ok }) => ok).length
+    await eventually(() => answers() > 20, { what: "answers", timeoutMs: 30_000 })
     await pair.edgeA.typed("systemctl start causeway")
     await pair.settled()
     await clients.stop()
-  }, 40_000)
+  }, 60_000)
 
   const rows = README.rows("Day to day").map(([task = "", way = ""]) => [task, way] as const)
 

@@ -53,6 +53,7 @@ export async function startSystemd(host: Host, options: SystemdOptions = {}): Pr
   try {
     await eventually(async () => (await systemd.systemctl("list-units")).exitCode === 0, {
       what: "systemd to take commands",
+      timeoutMs: 30_000,
     })
   } catch (error) {
     await systemd.stop()
