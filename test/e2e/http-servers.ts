@@ -1,6 +1,7 @@
 /**
- * Servers behind an edge: nginx that says what it received, in lines of "name: value" (`seenBy`), so
- * that a test compares with what a real server made of a request and not with what we meant to send.
+ * Servers behind an edge: nginx that says what it received, in lines of "name: value" (`seenBy`),
+ * so that a test compares with what a real server made of a request and not with what we meant to
+ * send.
  */
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"

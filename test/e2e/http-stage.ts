@@ -19,7 +19,7 @@ export interface HttpStage extends Stage {
 export async function createHttpStage(
   name: string,
   serverCount: number,
-  options: (name: string) => Partial<WebServerOptions> = () => ({}),
+  options: (host: Host) => Partial<WebServerOptions> = () => ({}),
 ): Promise<HttpStage> {
   const stage = await createStage(name, serverCount)
   const secondEdge = await stage.lab.host("edge2")
@@ -27,7 +27,7 @@ export async function createHttpStage(
   await stage.client.ip("address add 10.0.0.8/24 dev eth0")
   const web: WebServer[] = []
   for (const host of stage.servers) {
-    web.push(await startWebServer(host, { port: 8080, ...options(host.name) }))
+    web.push(await startWebServer(host, { port: 8080, ...options(host) }))
   }
   const doors = new Map<string, Promise<string>>()
   const door = (target = "10.0.0.1:80", from = "10.0.0.9") => {
