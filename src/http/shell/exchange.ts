@@ -626,7 +626,7 @@ export class Exchange implements UpstreamUser {
   #tunnelEnded(reason: HttpEndReason): void {
     if (reason !== "finished") return this.#client.abort(reason)
     this.#end(reason)
-    this.#dropUpstream()
+    this.#dropUpstream("finish")
     this.#client.close("finish")
   }
 
@@ -727,10 +727,10 @@ export class Exchange implements UpstreamUser {
     this.#client.abort("client_aborted")
   }
 
-  #dropUpstream(): void {
+  #dropUpstream(how: "finish" | "reset" = "reset"): void {
     if (this.#pipe !== undefined) this.#client.context.pipes.give(this.#pipe)
     this.#pipe = undefined
-    this.#upstream?.close(this.#tunnel?.hasEnded === true ? "finish" : "reset")
+    this.#upstream?.close(how)
     this.#upstream = undefined
   }
 

@@ -32,11 +32,6 @@ export class Tunnel {
     this.#user = user
   }
 
-  /** Both sides have said FIN, and have been told of the other's. */
-  get hasEnded(): boolean {
-    return this.#hasClientEnded && this.#hasServerEnded
-  }
-
   /** `early` is what the client sent before it knew. */
   start(early: NativeBytes | undefined): void {
     this.#client.expectWithin(this.#client.settings.timeouts.tunnelMs)
@@ -53,7 +48,7 @@ export class Tunnel {
     if (this.#upstream.isBroken) return this.#end("server_aborted")
     if (!this.#isOver && !this.#hasClientEnded) this.#pumpUp()
     if (!this.#isOver && !this.#hasServerEnded) this.#pumpDown()
-    if (this.hasEnded) this.#end("finished")
+    if (this.#hasClientEnded && this.#hasServerEnded) this.#end("finished")
   }
 
   #pumpUp(): void {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test"
-import { libc } from "../linux/libc.ts"
-import type { Endpoint } from "../net/address.ts"
-import { forward, Harness, type Peer, type Server } from "./fixtures/harness.ts"
+import { libc } from "../../linux/libc.ts"
+import type { Endpoint } from "../../net/address.ts"
+import { forward, Harness, type Peer, type Server } from "../fixtures/harness.ts"
 
 let harness: Harness
 let server: Server

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
-import { ECONNRESET } from "../linux/errno.ts"
-import type { Endpoint } from "../net/address.ts"
-import { forward, Harness, type Peer, type Server } from "./fixtures/harness.ts"
+import { ECONNRESET } from "../../linux/errno.ts"
+import type { Endpoint } from "../../net/address.ts"
+import { forward, Harness, type Peer, type Server } from "../fixtures/harness.ts"
 
 const RESET = -ECONNRESET
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
-import { ECONNRESET } from "../linux/errno.ts"
-import type { Endpoint } from "../net/address.ts"
-import { forward, Harness, LOOPBACK, type Peer, routeOf, type Server } from "./fixtures/harness.ts"
-import type { RespondDecision } from "./route.ts"
+import { ECONNRESET } from "../../linux/errno.ts"
+import type { Endpoint } from "../../net/address.ts"
+import { forward, Harness, LOOPBACK, type Peer, routeOf, type Server } from "../fixtures/harness.ts"
+import type { RespondDecision } from "../route.ts"
 
 const RESET = -ECONNRESET
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"

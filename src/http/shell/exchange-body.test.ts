@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test"
-import { ECONNRESET } from "../linux/errno.ts"
-import { libc } from "../linux/libc.ts"
-import type { Endpoint } from "../net/address.ts"
-import { Harness, type Server } from "./fixtures/harness.ts"
-import { randomOf, receiving, runFlows, sending } from "./fixtures/transfer.ts"
+import { ECONNRESET } from "../../linux/errno.ts"
+import { libc } from "../../linux/libc.ts"
+import type { Endpoint } from "../../net/address.ts"
+import { Harness, type Server } from "../fixtures/harness.ts"
+import { randomOf, receiving, runFlows, sending } from "../fixtures/transfer.ts"
 
 const RESET = -ECONNRESET
 const MIB = 1024 * 1024
