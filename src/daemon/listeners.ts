@@ -4,7 +4,7 @@
  * stream's, one row for all its endpoints.
  */
 import type { StreamConfig } from "../config/config.ts"
-import type { HttpConfig, RouteConfig } from "../config/http-config.ts"
+import type { HttpConfig } from "../config/http-config.ts"
 import type { DataHttpService } from "../dataplane/messages.ts"
 import type { HttpColumn } from "../http/counters.ts"
 import { EADDRINUSE, SystemError } from "../linux/errno.ts"
@@ -55,9 +55,9 @@ export class CounterRows<Column extends string> {
 
 export type HttpRows = CounterRows<HttpColumn>
 
-/** Names of the rows of a service: its own, then one for each route. */
+/** Names of the rows of a service: its own, then one for each route. No name has a blank in it. */
 export function httpRowNames({ name, routes }: HttpConfig): [string, ...string[]] {
-  return [name, ...routes.map((route, index) => `${name} ${index} ${routeName(route)}`)]
+  return [name, ...routes.map((route) => `${name} ${route.name}`)]
 }
 
 export function httpService(
@@ -77,11 +77,6 @@ export function httpTemplates({ name, bind }: HttpConfig): ListenerTemplate[] {
     endpoint,
     isTls: tls,
   }))
-}
-
-/** For people: "k8s.com/api/v1". */
-export function routeName({ host, path }: RouteConfig): string {
-  return `${host === "" ? "*" : host}${path}`
 }
 
 export function listenerTemplates(stream: StreamConfig, row: number): ListenerTemplate[] {

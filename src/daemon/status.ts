@@ -25,7 +25,6 @@ import { expiryDays } from "../tls/expiry.ts"
 import type { CertificateFacts } from "../tls/shell/certificate-files.ts"
 import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { DataThreads } from "./data-threads.ts"
-import { routeName } from "./listeners.ts"
 import type { RegisteredServer, ServerRegistry } from "./server-registry.ts"
 
 export function vrrpStatus(snapshot: VirtualRouterSnapshot): VrrpStatus {
@@ -168,8 +167,8 @@ export function httpStatus(
       not_after: rfc3339(facts.notAfter),
       expires_in_days: Math.floor(expiryDays(facts, Date.now())),
     })),
-    routes: config.routes.map((route, index) =>
-      routeStatus(routeName(route), routeRows[index] ?? 0, tables),
+    routes: config.routes.map(({ name }, index) =>
+      routeStatus(name, routeRows[index] ?? 0, tables),
     ),
   }
 }
