@@ -1,7 +1,7 @@
 /**
  * Where a request goes, and what becomes of it on the way: the issue's own example, the order of
- * precedence, rewriting, redirects, headers, shares, sticky cookies, mirrors. nginx stands behind and
- * says what it received.
+ * precedence, rewriting, redirects, headers, shares, sticky cookies, mirrors. nginx stands behind
+ * and says what it received.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"

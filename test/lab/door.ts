@@ -1,7 +1,7 @@
 /**
- * A way into a host's network from the test itself: whoever connects to the unix socket is connected
- * to the target from inside the host, byte for byte, half-closes and resets included. So a test can
- * speak a protocol with its own sockets, as if it stood in the namespace.
+ * A way into a host's network from the test itself: whoever connects to the unix socket is
+ * connected to the target from inside the host, byte for byte, half-closes and resets included. So
+ * a test can speak a protocol with its own sockets, as if it stood in the namespace.
  */
 import { join } from "node:path"
 import type { Host } from "./host.ts"

@@ -1,6 +1,7 @@
 /**
  * Clients that keep their connections and ask again and again, and the books of every answer that
- * did not come or was not 200. Runs as a program of its own inside a host (see `http-load.ts` above).
+ * did not come or was not 200. Runs as a program of its own inside a host (see `http-load.ts`
+ * above).
  *
  * A connection that the other side ends between two requests is opened again and counted: that is
  * its right. One that ends with a request under way is a failure, which is what a user would see.
