@@ -149,6 +149,20 @@ export interface PoolConfig {
   readonly slowStartMs: number
   readonly onDown: "keep" | "close"
   readonly check: CheckConfig | undefined
+  /** TLS towards the servers, of use to `[[http]]` only; undefined: plain text. */
+  readonly tls: PoolTlsConfig | undefined
+}
+
+export interface PoolTlsConfig {
+  readonly verify: boolean
+  /** PEM bundle of the authorities believed; empty: those of the host. */
+  readonly caFile: string
+  /** Name asked for and verified; empty: the server's address. */
+  readonly serverName: string
+  /** Shown to servers that ask for one; both empty or neither. */
+  readonly cert: string
+  readonly key: string
+  readonly minVersion: "1.2" | "1.3"
 }
 
 export interface ServerConfig {

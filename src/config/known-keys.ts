@@ -6,6 +6,7 @@ import {
   logSchema,
   nodeSchema,
   poolSchema,
+  poolTlsSchema,
   serverSchema,
   streamSchema,
 } from "./schema.ts"
@@ -46,6 +47,7 @@ export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   keysBySchema(announceSchema),
   keysBySchema(trackSchema),
   keysBySchema(poolSchema),
+  keysBySchema(poolTlsSchema),
   keysBySchema(serverSchema),
   keysBySchema(streamSchema),
   ["[[http]]", [...keysOf(httpSchema.fields), ROUTES_KEY]],

@@ -9,6 +9,7 @@ import type {
   Config,
   NamedCheckConfig,
   PoolConfig,
+  PoolTlsConfig,
   ServerConfig,
   StreamConfig,
   TrackConfig,
@@ -152,6 +153,7 @@ function formatPool(pool: PoolConfig): string[] {
     `pool ${pool.name}: ${pool.balance} over ${count(pool.servers.length, "server")}`,
     ...pool.servers.map((server) => `    ${formatServer(server)}`),
     `    ${connect}, ${pool.connectRetries} more tried; ${formatEjection(pool)}`,
+    ...(pool.tls === undefined ? [] : [`    ${formatPoolTls(pool.tls)}`]),
     `    check: ${check}`,
   ]
 }
@@ -220,6 +222,13 @@ function routerJson(router: VrrpConfig) {
   }
 }
 
+function formatPoolTls({ verify, serverName, caFile, cert }: PoolTlsConfig): string {
+  const name = serverName === "" ? "each server's address" : serverName
+  const authorities = caFile === "" ? "the host's authorities" : caFile
+  const believes = verify ? `verified for ${name} by ${authorities}` : "not verified"
+  return `TLS to the servers, ${believes}${cert === "" ? "" : `, showing ${cert}`}`
+}
+
 function poolJson(pool: PoolConfig) {
   return {
     name: pool.name,
@@ -236,6 +245,7 @@ function poolJson(pool: PoolConfig) {
     connect_timeout_ms: pool.connectTimeoutMs,
     connect_retries: pool.connectRetries,
     source: pool.source,
+    tls: pool.tls === undefined ? null : { verify: pool.tls.verify, ca_file: pool.tls.caFile },
     slow_start_ms: pool.slowStartMs,
     on_down: pool.onDown,
     check: pool.check === undefined ? null : checkJson(pool.check),

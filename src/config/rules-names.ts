@@ -20,10 +20,18 @@ export function checkNames(draft: Draft, context: Context): void {
   for (const { node, draft: stream } of draft.streams) {
     const target = { kind: "pool", name: stream.pool, known: pools }
     checkExists(locate(node, "pool"), target, context)
+    if (!isTlsPool(stream.pool, draft)) continue
+    const hint = "Give the stream a pool without [pool.tls]; clients bring their own TLS"
+    const message = `A stream passes bytes as they come: pool "${stream.pool}" has tls`
+    context.report.error(locate(node, "pool"), message, hint)
   }
   for (const { routes } of draft.http) {
     for (const route of routes) checkRoutePools(route, pools, context)
   }
+}
+
+function isTlsPool(name: string | undefined, { pools }: Draft): boolean {
+  return pools.some(({ draft }) => draft.name === name && draft.tls !== undefined)
 }
 
 function checkRoutePools(

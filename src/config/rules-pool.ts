@@ -8,7 +8,7 @@ import { isWildcard } from "./values.ts"
 
 export function checkPools(pools: readonly Decoded<PoolConfig>[], context: Context): void {
   for (const { node, draft } of pools) {
-    const { servers, check, source } = draft
+    const { servers, check, source, tls } = draft
     if (servers !== undefined) checkServers(node, servers, context)
     for (const [index, address] of (source ?? []).entries()) {
       if (!isWildcard(address)) continue
@@ -18,6 +18,10 @@ export function checkPools(pools: readonly Decoded<PoolConfig>[], context: Conte
         message,
         "Leave it out: the kernel chooses",
       )
+    }
+    if (tls !== undefined && (tls.cert === "") !== (tls.key === "")) {
+      const message = "cert and key go together: what is shown to servers that ask for one"
+      context.report.error(locate(node, "tls"), message)
     }
     if (check !== undefined) {
       const ports = (servers ?? []).map(({ endpoint }) => endpoint.port)

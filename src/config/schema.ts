@@ -11,6 +11,7 @@ import type {
   LogConfig,
   NodeConfig,
   PoolConfig,
+  PoolTlsConfig,
   ServerConfig,
   StreamConfig,
 } from "./config.ts"
@@ -25,6 +26,7 @@ import {
   required,
   scalar,
   type TableSchema,
+  table,
 } from "./decode.ts"
 import { poolCheck } from "./schema-check.ts"
 import type { TomlNode } from "./toml.ts"
@@ -41,6 +43,7 @@ import {
   oneOf,
   optionalPath,
   serverName,
+  text,
   textOf,
 } from "./values.ts"
 
@@ -132,6 +135,19 @@ function bareServer(node: TomlNode, context: Context): ServerKeys | undefined {
   return parsed === INVALID ? undefined : { ...defaultsOf(serverSchema), endpoint: parsed }
 }
 
+export const poolTlsSchema: TableSchema<PoolTlsConfig> = {
+  name: "pool.tls",
+  title: "[pool.tls]",
+  fields: {
+    verify: optional("verify", boolean, true),
+    caFile: optional("ca_file", optionalPath, ""),
+    serverName: optional("server_name", text, ""),
+    cert: optional("cert", optionalPath, ""),
+    key: optional("key", optionalPath, ""),
+    minVersion: optional("min_version", oneOf("1.2", "1.3"), "1.2"),
+  },
+}
+
 export const poolSchema: TableSchema<PoolConfig> = {
   name: "pool",
   title: "[[pool]]",
@@ -151,6 +167,7 @@ export const poolSchema: TableSchema<PoolConfig> = {
     slowStartMs: optional("slow_start", duration(0), 0),
     onDown: optional("on_down", oneOf("keep", "close"), "keep"),
     check: optional<PoolConfig["check"]>("check", poolCheck, undefined),
+    tls: optional<PoolTlsConfig | undefined>("tls", table(poolTlsSchema), undefined),
   },
 }
 

@@ -1,7 +1,8 @@
 /** A pool with what connecting to its servers needs: the same for all kinds of listener. */
 import type { NativeBytes } from "../linux/bytes.ts"
-import type { Family } from "../net/address.ts"
+import type { Endpoint, Family } from "../net/address.ts"
 import type { Pool, PoolServer } from "../pool/pool.ts"
+import type { Transport } from "./transport.ts"
 
 export interface ServerPool {
   readonly pool: Pool
@@ -14,6 +15,8 @@ export interface ServerPool {
   readonly sockaddrs: ReadonlyMap<PoolServer, NativeBytes>
   /** Whether the policy looks at the client at all. */
   readonly usesClientHash: boolean
+  /** Puts TLS on a socket that connects to a server; undefined: the servers speak plain text. */
+  readonly secure: ((fd: number, server: Endpoint) => Transport) | undefined
   /** Local addresses to connect from, in turn, by family; empty: the kernel chooses. */
   readonly sources: Readonly<Record<Family, readonly NativeBytes[]>>
 }

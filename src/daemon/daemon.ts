@@ -347,7 +347,9 @@ export class Daemon implements AdminBackend {
   }
 
   async #configureThreads(next: Config, previous: Config | undefined): Promise<void> {
-    const specs = this.#registry.pools().map((pool) => this.#registry.spec(pool))
+    const specs = this.#registry
+      .pools()
+      .map((pool) => this.#registry.spec(pool, this.#tls.poolSpec(pool.config.name)))
     const templates = this.#templates(next)
     const wanted = new Set(templates.map(({ id }) => id))
     const names = new Set(next.pools.map(({ name }) => name))

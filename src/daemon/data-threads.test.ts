@@ -79,6 +79,7 @@ function pool(overrides: Partial<DataPoolSpec> = {}): DataPoolSpec {
     failTimeoutMs: 10_000,
     closeOnDown: false,
     source: [],
+    tls: undefined,
     ...overrides,
   }
 }

@@ -43,6 +43,7 @@ function pool(name: string, servers: readonly ServerConfig[], check?: TcpCheckCo
     connectTimeoutMs: 1000,
     connectRetries: 1,
     source: [],
+    tls: undefined,
     slowStartMs: 0,
     onDown: "keep",
     check,
@@ -161,5 +162,6 @@ test("spec() is what the data threads need to know", () => {
     failTimeoutMs: 30_000,
     closeOnDown: true,
     source: [],
+    tls: undefined,
   })
 })

@@ -11,6 +11,7 @@ import type { AdminState, Health, ServerBoard } from "../pool/server-board.ts"
 import { SERVER_SLOTS_MAX } from "../pool/server-board.ts"
 import type { ServerCounters } from "../pool/server-counters.ts"
 import { SlotAllocator } from "../pool/slot-allocator.ts"
+import type { ClientTlsSpec } from "../tls/tls-spec.ts"
 
 export interface RegisteredServer {
   readonly pool: string
@@ -97,8 +98,12 @@ export class ServerRegistry {
   }
 
   /** What the data threads need of a pool. */
-  spec({ config, servers }: { config: PoolConfig; servers: RegisteredServer[] }): DataPoolSpec {
+  spec(
+    { config, servers }: { config: PoolConfig; servers: RegisteredServer[] },
+    tls?: ClientTlsSpec,
+  ): DataPoolSpec {
     return {
+      tls,
       name: config.name,
       balance: config.balance,
       slowStartMs: config.slowStartMs,

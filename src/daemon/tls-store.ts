@@ -2,7 +2,9 @@
  * The TLS files of all `[[http]]`: read and checked as a whole, kept for what asks for them, and
  * looked at from time to time, because certificates are renewed without anybody telling us.
  */
-import type { Config } from "../config/config.ts"
+import { createHash } from "node:crypto"
+import { accessSync, constants, readFileSync } from "node:fs"
+import type { Config, PoolTlsConfig } from "../config/config.ts"
 import { expiryWarning } from "../tls/expiry.ts"
 import {
   type CertificateFacts,
@@ -10,13 +12,15 @@ import {
   type TlsFileProblem,
 } from "../tls/shell/certificate-files.ts"
 import { FileWatch } from "../tls/shell/file-watch.ts"
-import type { ServerTlsSpec } from "../tls/tls-spec.ts"
+import type { ClientTlsSpec, ServerTlsSpec } from "../tls/tls-spec.ts"
 
 const TICKET_KEYS_BYTES = 80
 
 /** What was read for one configuration. */
 export interface TlsFiles {
   readonly specs: ReadonlyMap<string, ServerTlsSpec>
+  /** Towards the servers, by pool. */
+  readonly pools: ReadonlyMap<string, ClientTlsSpec>
   readonly certificates: ReadonlyMap<string, readonly CertificateFacts[]>
   readonly warnings: readonly string[]
   readonly paths: readonly string[]
@@ -26,7 +30,13 @@ export class TlsStore {
   readonly #onChange: () => void
   /** Of listeners without a key file: the same in all threads, for as long as the process lives. */
   readonly #ticketKeys = crypto.getRandomValues(new Uint8Array(TICKET_KEYS_BYTES))
-  #files: TlsFiles = { specs: new Map(), certificates: new Map(), warnings: [], paths: [] }
+  #files: TlsFiles = {
+    specs: new Map(),
+    pools: new Map(),
+    certificates: new Map(),
+    warnings: [],
+    paths: [],
+  }
   #watch: FileWatch | undefined
 
   /** `onChange` is called when a file that is in use has changed. */
@@ -35,7 +45,7 @@ export class TlsStore {
   }
 
   /** Reads the files that `config` names; changes nothing. Throws with all that is wrong. */
-  load(config: Pick<Config, "http">): TlsFiles {
+  load(config: Pick<Config, "http" | "pools">): TlsFiles {
     const specs = new Map<string, ServerTlsSpec>()
     const certificates = new Map<string, readonly CertificateFacts[]>()
     const problems: TlsFileProblem[] = []
@@ -52,8 +62,16 @@ export class TlsStore {
         paths.push(...loaded.files)
       }
     }
+    const pools = new Map<string, ClientTlsSpec>()
+    for (const { name, tls } of config.pools) {
+      if (tls === undefined) continue
+      const files = [tls.caFile, tls.cert, tls.key].filter((file) => file !== "")
+      paths.push(...files)
+      problems.push(...files.flatMap(unreadable))
+      if (problems.length === 0) pools.set(name, clientTls(tls))
+    }
     if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"))
-    return { specs, certificates, warnings: warnings.map(formatProblem), paths }
+    return { specs, pools, certificates, warnings: warnings.map(formatProblem), paths }
   }
 
   /** Makes what was loaded what is served. */
@@ -68,6 +86,10 @@ export class TlsStore {
     return this.#files.specs.get(http)
   }
 
+  poolSpec(pool: string): ClientTlsSpec | undefined {
+    return this.#files.pools.get(pool)
+  }
+
   certificates(http: string): readonly CertificateFacts[] {
     return this.#files.certificates.get(http) ?? []
   }
@@ -79,6 +101,26 @@ export class TlsStore {
   close(): void {
     this.#watch?.stop()
   }
+}
+
+function unreadable(file: string): TlsFileProblem[] {
+  try {
+    accessSync(file, constants.R_OK)
+    return []
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    return [{ file, reason: `cannot be read: ${code}` }]
+  }
+}
+
+/** Its files can be read. */
+function clientTls(tls: PoolTlsConfig): ClientTlsSpec {
+  const read = (file: string) => (file === "" ? "" : readFileSync(file, "latin1"))
+  const certificate =
+    tls.cert === "" ? undefined : { chainPem: read(tls.cert), keyPem: read(tls.key) }
+  const { verify, serverName, minVersion } = tls
+  const parts = { verify, serverName, minVersion, caPem: read(tls.caFile), certificate }
+  return { id: createHash("sha256").update(JSON.stringify(parts)).digest("hex"), ...parts }
 }
 
 function expiryWarnings(certificates: readonly CertificateFacts[]): TlsFileProblem[] {

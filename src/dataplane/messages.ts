@@ -13,7 +13,7 @@ import type { Address, Endpoint } from "../net/address.ts"
 import type { PoolSpec } from "../pool/pool.ts"
 import type { StreamRecord } from "../stream/context.ts"
 import type { StreamListenerSpec } from "../stream/driver.ts"
-import type { ServerTlsSpec } from "../tls/tls-spec.ts"
+import type { ClientTlsSpec, ServerTlsSpec } from "../tls/tls-spec.ts"
 
 export interface DataPoolSpec extends PoolSpec {
   readonly connectTimeoutMs: number
@@ -22,6 +22,8 @@ export interface DataPoolSpec extends PoolSpec {
   readonly failTimeoutMs: number
   readonly closeOnDown: boolean
   readonly source: readonly Address[]
+  /** Towards the servers; may hold a private key. */
+  readonly tls: ClientTlsSpec | undefined
 }
 
 /** A listening socket that is this thread's; control opened it and will close it. */

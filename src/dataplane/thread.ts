@@ -27,6 +27,7 @@ import { ServerBoard } from "../pool/server-board.ts"
 import { serverCounters } from "../pool/server-counters.ts"
 import type { StreamContext } from "../stream/context.ts"
 import { listenerCounters } from "../stream/listener-counters.ts"
+import { ClientTls } from "../tls/shell/client-tls.ts"
 import { Heartbeat } from "./heartbeat.ts"
 import { Listeners } from "./listeners.ts"
 import type {
@@ -58,6 +59,8 @@ class DataThread implements Handler {
   readonly #http: HttpContext
   readonly #pools = new Map<string, ServerPool>()
   readonly #stickyServers = new StickyServers()
+  /** Of pools whose servers speak TLS. */
+  readonly #clientTls = new Map<string, ClientTls>()
   readonly #listeners: Listeners
   readonly #faultInjection: boolean
   #accessRecords: AccessRecord[] = []
@@ -180,10 +183,7 @@ class DataThread implements Handler {
   }
 
   #configure(message: Extract<ToDataThread, { type: "configure" }>): void {
-    for (const pool of message.pools.set) {
-      this.#pools.set(pool.name, this.#createPool(pool))
-      this.#stickyServers.setPool(pool.name, pool.servers)
-    }
+    for (const pool of message.pools.set) this.#setPool(pool)
     for (const service of message.services.set) this.#listeners.setService(service)
     for (const listener of message.listeners.set) this.#listeners.set(listener)
     for (const id of message.listeners.remove) this.#listeners.remove(id)
@@ -191,6 +191,8 @@ class DataThread implements Handler {
     for (const name of message.pools.remove) {
       this.#pools.delete(name)
       this.#stickyServers.removePool(name)
+      this.#clientTls.get(name)?.close()
+      this.#clientTls.delete(name)
     }
     const accessLog = (record: AccessRecord) => {
       this.#accessRecords.push(record)
@@ -201,7 +203,21 @@ class DataThread implements Handler {
     post({ type: "done", id: message.id })
   }
 
+  #setPool(spec: DataPoolSpec): void {
+    const tls = this.#clientTls.get(spec.name)
+    if (tls?.spec.id !== spec.tls?.id) {
+      tls?.close()
+      this.#clientTls.delete(spec.name)
+      if (spec.tls !== undefined) this.#clientTls.set(spec.name, new ClientTls(spec.tls))
+      // What idles was opened under other terms.
+      this.#http.upstreams.closeIdle(new Set(spec.servers.map(({ slot }) => slot)))
+    }
+    this.#pools.set(spec.name, this.#createPool(spec))
+    this.#stickyServers.setPool(spec.name, spec.servers)
+  }
+
   #createPool(spec: DataPoolSpec): ServerPool {
+    const tls = this.#clientTls.get(spec.name)
     const pool = new Pool(spec, {
       board: this.#stream.board,
       counters: this.#stream.allServerCounters,
@@ -215,6 +231,7 @@ class DataThread implements Handler {
       closeOnDown: spec.closeOnDown,
       usesClientHash: spec.balance === "source",
       sockaddrs: new Map(pool.servers.map((server) => [server, encodeSockaddr(server.endpoint)])),
+      secure: tls === undefined ? undefined : (fd, server) => tls.open(fd, server),
       sources: { 4: sourcesOf(spec, 4), 6: sourcesOf(spec, 6) },
     }
   }

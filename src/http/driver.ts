@@ -1,11 +1,11 @@
 /** An HTTP listening socket on one data thread: a client connection for each. */
 import { Acceptor, type AcceptorOwner } from "../connection/acceptor.ts"
+import { PlainTransport, type Transport } from "../connection/transport.ts"
 import { decodeSockaddr } from "../linux/sockaddr.ts"
 import { peerSockaddr } from "../linux/tcp.ts"
 import type { Address, Prefix } from "../net/address.ts"
 import { ClientConnection } from "./shell/client-connection.ts"
 import type { HttpContext, HttpSettings } from "./shell/context.ts"
-import { PlainTransport, type Transport } from "./shell/transport.ts"
 
 export interface HttpListenerSettings extends HttpSettings {
   readonly allow: readonly Prefix[]

@@ -6,7 +6,7 @@
  * head; any other is first brought to one form (`path-form.ts`).
  */
 import type { RequestHead } from "./head.ts"
-import { HASH_SEED, hashStep } from "./key-table.ts"
+import { HASH_SEED, hashStep } from "./key-regions.ts"
 import { formOf, type PathError, type PathForm } from "./path-form.ts"
 import { SEMICOLON, SLASH } from "./syntax.ts"
 

@@ -4,7 +4,14 @@
  * shortest, then regular expressions in the order of the file; routes with the same path in the
  * order they are given in.
  */
-import { HASH_SEED, hashStep, KeyTable, type ScopedKey } from "./key-table.ts"
+import {
+  HASH_SEED,
+  hashOf,
+  hashStep,
+  KeyRegions,
+  type RegionKey,
+  RegionWriter,
+} from "./key-regions.ts"
 import { configuredForm } from "./path-form.ts"
 import type { RequestPath } from "./request-path.ts"
 
@@ -41,50 +48,48 @@ export class RouteIndex<Route> {
   /** Those with the same host and path follow each other; patterns are at the end. */
   readonly routes: readonly Route[]
   readonly #flags: Uint8Array
-  readonly #keys: KeyTable
-  /** `HOST_CELLS` numbers of each host. */
-  readonly #hosts: Int32Array
-  readonly #patterns: readonly RegExp[]
+  readonly #keys: KeyRegions
+  /** Regions of `#keys`: by host name, by what follows its first label, and of any host. */
+  readonly #names: number
+  readonly #wildcards: number
+  readonly #anyHost: number
   readonly #hasWildcards: boolean
+  readonly #patterns: readonly RegExp[]
   /** What is looked for in `#keys`. */
   readonly #wanted: Wanted = { bytes: new Uint8Array(0), start: 0, end: 0 }
   readonly #hostBytes = new Uint8Array(HOST_BYTES_MAX)
 
   constructor(entries: readonly IndexEntry<Route>[]) {
     const layout = new Layout(entries)
-    const ordered = [...layout.entries, ...layout.patterns]
-    this.routes = ordered.map(({ route }) => route)
-    this.#keys = new KeyTable(layout.keys)
-    this.#hosts = Int32Array.from(layout.hosts)
+    this.#anyHost = layout.anyHost
+    this.#names = layout.writer.region([], layout.names)
+    this.#wildcards = layout.writer.region([], layout.wildcards)
+    this.#hasWildcards = layout.wildcards.length > 0
+    this.#keys = new KeyRegions(layout.writer)
+    this.#flags = Uint8Array.from(layout.flags)
     this.#patterns = layout.patterns.map(({ path }) => routePattern(path))
-    this.#hasWildcards = entries.some(({ host }) => isWildcard(host))
-    this.#flags = Uint8Array.from(ordered, ({ isUnconditional }, index) => {
-      const isLast = layout.ends.has(index + 1)
-      return (isLast ? LAST : 0) | (isUnconditional ? UNCONDITIONAL : 0)
-    })
+    this.routes = [...layout.entries, ...layout.patterns].map(({ route }) => route)
   }
 
   /** Index of the first route for the request's host and path that `accepts` takes, or -1. */
   find<Request extends Lookup>(request: Request, accepts: Accepts<Route, Request>): number {
     const { host } = request.head
     // "k8s.com." is the same name, said to be complete (RFC 1034 §3.1).
-    const length = host.charCodeAt(host.length - 1) === DOT ? host.length - 1 : host.length
-    if (length > 0 && length <= HOST_BYTES_MAX) {
-      const name = { text: host, start: 0, end: length }
-      const exact = this.#findIn(this.#hostAt(HOST_NAMES, name), request, accepts)
-      if (exact >= 0) return exact
+    const end = host.charCodeAt(host.length - 1) === DOT ? host.length - 1 : host.length
+    if (end > 0 && end <= HOST_BYTES_MAX) {
+      const exact = this.#hostAt(this.#names, { text: host, start: 0, end })
+      const found = exact < 0 ? -1 : this.#findIn(exact, request, accepts)
+      if (found >= 0) return found
       const dot = this.#hasWildcards ? host.indexOf(".") : -1
-      if (dot > 0) {
-        const name = { text: host, start: dot + 1, end: length }
-        const wild = this.#findIn(this.#hostAt(WILDCARD_NAMES, name), request, accepts)
-        if (wild >= 0) return wild
-      }
+      const wild = dot < 1 ? -1 : this.#hostAt(this.#wildcards, { text: host, start: dot + 1, end })
+      const other = wild < 0 ? -1 : this.#findIn(wild, request, accepts)
+      if (other >= 0) return other
     }
-    return this.#findIn(ANY_HOST, request, accepts)
+    return this.#findIn(this.#anyHost, request, accepts)
   }
 
-  /** The host that is called `text[start … end)`, or -1. */
-  #hostAt(scope: number, { text, start, end }: Span): number {
+  /** The region of the host that is called `text[start … end)`, or -1. */
+  #hostAt(names: number, { text, start, end }: Span): number {
     const bytes = this.#hostBytes
     let hash = HASH_SEED
     for (let at = start; at < end; at++) {
@@ -96,7 +101,7 @@ export class RouteIndex<Route> {
     wanted.bytes = bytes
     wanted.start = 0
     wanted.end = end - start
-    return this.#keys.find(scope, hash, wanted)
+    return this.#keys.find(names, hash, wanted)
   }
 
   #findIn<Request extends Lookup>(
@@ -104,15 +109,12 @@ export class RouteIndex<Route> {
     request: Request,
     accepts: Accepts<Route, Request>,
   ): number {
-    if (host < 0) return -1
-    const cells = host * HOST_CELLS
-    const depths = this.#hosts[cells + DEPTHS_CELL] as number
-    if (depths !== 0) {
+    if (this.#keys.header(host, DEPTHS) !== 0) {
       const found = this.#findPath(host, request, accepts)
       if (found >= 0) return found
     }
-    const root = this.#accepted(this.#hosts[cells + ROOT_CELL] as number, request, accepts)
-    return root >= 0 ? root : this.#findPattern(cells, request, accepts)
+    const root = this.#accepted(this.#keys.header(host, ROOT), request, accepts)
+    return root >= 0 ? root : this.#findPattern(host, request, accepts)
   }
 
   /** Exact paths and prefixes but "/". */
@@ -122,21 +124,20 @@ export class RouteIndex<Route> {
     accepts: Accepts<Route, Request>,
   ): number {
     const { path } = request
-    const depths = this.#hosts[host * HOST_CELLS + DEPTHS_CELL] as number
+    const depths = this.#keys.header(host, DEPTHS)
     const wanted = this.#wanted
     wanted.bytes = path.bytes
     wanted.start = path.start
     if ((depths & EXACT_BIT) !== 0) {
       wanted.end = path.end
-      const exact = this.#keys.find(exactPathsOf(host), path.hash, wanted)
+      const exact = this.#keys.find(host, exactHash(path.hash), wanted)
       const accepted = this.#accepted(exact, request, accepts)
       if (accepted >= 0) return accepted
     }
     for (let count = path.segmentCount; count > 0; count--) {
       if ((depths & depthBit(count)) === 0) continue
       wanted.end = path.ends[count - 1] as number
-      const hash = path.hashes[count - 1] as number
-      const prefix = this.#keys.find(prefixesOf(host), hash, wanted)
+      const prefix = this.#keys.find(host, path.hashes[count - 1] as number, wanted)
       const accepted = this.#accepted(prefix, request, accepts)
       if (accepted >= 0) return accepted
     }
@@ -144,12 +145,12 @@ export class RouteIndex<Route> {
   }
 
   #findPattern<Request extends Lookup>(
-    cells: number,
+    host: number,
     request: Request,
     accepts: Accepts<Route, Request>,
   ): number {
-    const start = this.#hosts[cells + PATTERNS_START_CELL] as number
-    const end = this.#hosts[cells + PATTERNS_END_CELL] as number
+    const start = this.#keys.header(host, PATTERNS_START)
+    const end = this.#keys.header(host, PATTERNS_END)
     if (start === end) return -1
     const { text } = request.path
     const first = this.routes.length - this.#patterns.length
@@ -160,11 +161,15 @@ export class RouteIndex<Route> {
     return -1
   }
 
-  /** The first of those with the same path, from `index` on, that `accepts` takes. */
-  #accepted<Request>(index: number, request: Request, accepts: Accepts<Route, Request>): number {
-    if (index < 0) return -1
-    for (let at = index; ; at++) {
-      const flags = this.#flags[at] as number
+  /** The first route that `accepts` takes of those that a `reference` stands for. */
+  #accepted<Request>(
+    reference: number,
+    request: Request,
+    accepts: Accepts<Route, Request>,
+  ): number {
+    if (reference < 0) return -1
+    let flags = reference & FLAGS
+    for (let at = reference >> FLAG_BITS; ; flags = this.#flags[++at] as number) {
       if ((flags & UNCONDITIONAL) !== 0 || accepts(this.routes[at] as Route, request)) return at
       if ((flags & LAST) !== 0) return -1
     }
@@ -174,49 +179,60 @@ export class RouteIndex<Route> {
 /** Where each route goes. */
 class Layout<Route> {
   readonly entries: IndexEntry<Route>[] = []
+  readonly flags: number[] = []
   readonly patterns: IndexEntry<Route>[] = []
-  readonly keys: ScopedKey[] = []
-  /** `HOST_CELLS` numbers of each host; the first is any. */
-  readonly hosts: number[] = []
-  /** Indexes after the last entry of a path. */
-  readonly ends = new Set<number>()
+  readonly writer = new RegionWriter()
+  readonly names: RegionKey[] = []
+  readonly wildcards: RegionKey[] = []
+  readonly anyHost: number
 
   constructor(entries: readonly IndexEntry<Route>[]) {
     const byHost = Map.groupBy(entries, ({ host }) => host)
-    this.#addHost(byHost.get("") ?? [])
+    this.anyHost = this.#addHost(byHost.get("") ?? [])
     for (const [host, ofHost] of byHost) {
       if (host === "") continue
-      const value = this.hosts.length / HOST_CELLS
-      if (!isWildcard(host)) this.keys.push({ scope: HOST_NAMES, text: host, value })
-      else this.keys.push({ scope: WILDCARD_NAMES, text: host.slice(2), value })
-      this.#addHost(ofHost)
+      const isWildcard = host.startsWith("*.")
+      const name = isWildcard ? host.slice(2) : host
+      const key = { hash: hashOf(name), text: this.writer.text(name), value: this.#addHost(ofHost) }
+      if (isWildcard) this.wildcards.push(key)
+      else this.names.push(key)
     }
   }
 
-  #addHost(entries: readonly IndexEntry<Route>[]): void {
-    const host = this.hosts.length / HOST_CELLS
+  /** Its region: header, keys of exact paths and of prefixes. */
+  #addHost(entries: readonly IndexEntry<Route>[]): number {
     const patternsStart = this.patterns.length
-    for (const entry of entries) if (entry.match === "regex") this.patterns.push(entry)
+    const keys: RegionKey[] = []
     let depths = 0
     let root = -1
     for (const [key, same] of Map.groupBy(entries, keyOf)) {
-      if (key === PATTERN) continue
-      const start = this.#addPath(same)
+      if (key === PATTERN) {
+        for (const entry of same) this.patterns.push(entry)
+        continue
+      }
+      const value = this.#addPath(same)
       const isExact = key.startsWith("=")
       const text = isExact ? key.slice(1) : key
-      const scope = isExact ? exactPathsOf(host) : prefixesOf(host)
-      if (text === "") root = start
-      else this.keys.push({ scope, text, value: start })
       depths |= isExact ? EXACT_BIT : depthBit(depthOf(text))
+      if (text === "") {
+        root = value
+        continue
+      }
+      const hash = isExact ? exactHash(hashOf(text)) : hashOf(text)
+      keys.push({ hash, text: this.writer.text(text), value })
     }
-    this.hosts.push(depths, root, patternsStart, this.patterns.length)
+    return this.writer.region([depths, root, patternsStart, this.patterns.length], keys)
   }
 
+  /** A reference to the routes of one path: index and flags of the first. */
   #addPath(entries: readonly IndexEntry<Route>[]): number {
-    const start = this.entries.length
-    for (const entry of entries) this.entries.push(entry)
-    this.ends.add(this.entries.length)
-    return start
+    const index = this.entries.length
+    for (const [place, entry] of entries.entries()) {
+      const isLast = place === entries.length - 1
+      this.entries.push(entry)
+      this.flags.push((isLast ? LAST : 0) | (entry.isUnconditional ? UNCONDITIONAL : 0))
+    }
+    return (index << FLAG_BITS) | (this.flags[index] as number)
   }
 }
 
@@ -246,35 +262,28 @@ function depthBit(count: number): number {
   return count === 0 ? 0 : 1 << Math.min(count, 29)
 }
 
-function isWildcard(hostPattern: string): boolean {
-  return hostPattern.startsWith("*.")
+/** Sets an exact path apart from a prefix of the same text. */
+function exactHash(hash: number): number {
+  return ~hash
 }
 
-function prefixesOf(host: number): number {
-  return 2 * host
-}
-
-function exactPathsOf(host: number): number {
-  return 2 * host + 1
-}
-
-const ANY_HOST = 0
-const HOST_NAMES = -1
-/** What follows the first label. */
-const WILDCARD_NAMES = -2
 /** RFC 1035 §2.3.4; a longer one is no route's. */
 const HOST_BYTES_MAX = 255
 
-/** Bits of the depths that prefixes have, and whether there are exact paths. */
-const DEPTHS_CELL = 0
-const ROOT_CELL = 1
-const PATTERNS_START_CELL = 2
-const PATTERNS_END_CELL = 3
-const HOST_CELLS = 4
+/** Header of a host: bits of the depths that prefixes have, and whether there are exact paths; */
+const DEPTHS = 0
+/** reference to the routes for "/"; */
+const ROOT = 1
+/** its part of the patterns. */
+const PATTERNS_START = 2
+const PATTERNS_END = 3
 const EXACT_BIT = 1
 
+/** The last of those with the same path. */
 const LAST = 1
 const UNCONDITIONAL = 2
+const FLAGS = 3
+const FLAG_BITS = 2
 
 const DOT = 0x2e
 /** No path has it as its key. */

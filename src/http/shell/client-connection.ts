@@ -7,6 +7,7 @@
  */
 
 import { LiveConnection, type OutsideReason } from "../../connection/live-connection.ts"
+import type { Transport } from "../../connection/transport.ts"
 import { NativeBytes } from "../../linux/bytes.ts"
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../../linux/epoll.ts"
 import { EAGAIN } from "../../linux/errno.ts"
@@ -37,7 +38,6 @@ import { Exchange } from "./exchange.ts"
 import type { ExchangeClient } from "./exchange-client.ts"
 import { Outlet } from "./outlet.ts"
 import { askQuestion } from "./question.ts"
-import type { Transport } from "./transport.ts"
 import { READ_EVENTS, WRITE_EVENTS } from "./upstream-connections.ts"
 
 /** How long a client may still send what nobody reads, so that the last answer reaches it. */

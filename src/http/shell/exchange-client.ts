@@ -1,10 +1,11 @@
 /** A client's connection as an exchange sees it. */
+
+import type { Transport } from "../../connection/transport.ts"
 import type { NativeBytes } from "../../linux/bytes.ts"
 import type { HttpEndReason } from "../counters.ts"
 import type { ForwardingOrigin } from "../forwarding.ts"
 import type { HttpContext, HttpSettings } from "./context.ts"
 import type { Outlet } from "./outlet.ts"
-import type { Transport } from "./transport.ts"
 
 export interface ExchangeClient extends ForwardingOrigin {
   readonly context: HttpContext

@@ -11,6 +11,7 @@
  */
 
 import type { ServerPool } from "../../connection/server-pool.ts"
+import { PlainTransport } from "../../connection/transport.ts"
 import type { NativeBytes } from "../../linux/bytes.ts"
 import { EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, errnoName } from "../../linux/errno.ts"
 import { type Pipe, spliceIn, spliceOut } from "../../linux/pipe.ts"
@@ -47,7 +48,6 @@ import type { ExchangeClient } from "./exchange-client.ts"
 import { releaseRequest, type SavedRequest, saveRequest } from "./saved-request.ts"
 import { SideRequest } from "./side-request.ts"
 import { nextSource } from "./sources.ts"
-import { PlainTransport } from "./transport.ts"
 import { Tunnel } from "./tunnel.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
 
@@ -345,7 +345,7 @@ export class Exchange implements UpstreamUser {
     }
     this.#upstream = new UpstreamConnection(context, context.upstreams, {
       server,
-      transport: new PlainTransport(fd),
+      transport: pool.secure?.(fd, server.endpoint) ?? new PlainTransport(fd),
       user: this,
       connectTimeoutMs: pool.connectTimeoutMs,
     })
@@ -782,6 +782,8 @@ function proxyError(cause: string): string {
       return "connection_refused"
     case "ETIMEDOUT":
       return "connection_timeout"
+    case "ETLS":
+      return "tls_protocol_error"
     case "EHOSTUNREACH":
     case "ENETUNREACH":
       return "destination_ip_unroutable"

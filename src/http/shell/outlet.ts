@@ -2,9 +2,10 @@
  * The writing side of a connection: what the peer does not take at once is kept, and whoever
  * produces it is told to stop until it is gone. So at most one read's worth is ever kept.
  */
+
+import type { Transport } from "../../connection/transport.ts"
 import { NativeBytes } from "../../linux/bytes.ts"
 import { EAGAIN } from "../../linux/errno.ts"
-import type { Transport } from "./transport.ts"
 
 export class Outlet {
   readonly #transport: Transport

@@ -3,6 +3,7 @@
  * for a mirror. It reads the head of the answer and lets the body go.
  */
 import type { ServerPool } from "../../connection/server-pool.ts"
+import { PlainTransport } from "../../connection/transport.ts"
 import { EAGAIN } from "../../linux/errno.ts"
 import { startConnect } from "../../linux/tcp.ts"
 import { familyOf } from "../../net/address.ts"
@@ -13,7 +14,6 @@ import { connectionOptions } from "../hop-by-hop.ts"
 import { type HttpContext, inbound, inboundBuffer, READ_BYTES } from "./context.ts"
 import { releaseRequest, type SavedRequest } from "./saved-request.ts"
 import { nextSource } from "./sources.ts"
-import { PlainTransport } from "./transport.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
 
 const LIMITS = { headBytesMax: 64 * 1024, fieldsMax: 256 }
@@ -61,7 +61,7 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
     if (fd < 0) return this.#end(undefined)
     this.#upstream = new UpstreamConnection(this.#context, upstreams, {
       server,
-      transport: new PlainTransport(fd),
+      transport: pool.secure?.(fd, server.endpoint) ?? new PlainTransport(fd),
       user: this,
       connectTimeoutMs: Math.min(pool.connectTimeoutMs, timeoutMs),
     })

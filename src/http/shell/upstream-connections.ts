@@ -5,6 +5,8 @@
  * been closed meanwhile. Whatever an idle connection says (end of stream, bytes nobody asked for)
  * ends it: a response that comes before its request belongs to nobody.
  */
+
+import type { Transport } from "../../connection/transport.ts"
 import { NativeBytes } from "../../linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../../linux/epoll.ts"
 import { EAGAIN, errnoName } from "../../linux/errno.ts"
@@ -15,7 +17,6 @@ import { TimerEntry } from "../../net/timer-wheel.ts"
 import type { PoolServer } from "../../pool/pool.ts"
 import type { ServerCounters } from "../../pool/server-counters.ts"
 import { Outlet } from "./outlet.ts"
-import type { Transport } from "./transport.ts"
 
 export const READ_EVENTS: number = EPOLLIN | EPOLLRDHUP | EPOLLET
 export const WRITE_EVENTS: number = READ_EVENTS | EPOLLOUT
@@ -115,6 +116,7 @@ export class UpstreamConnection extends TimerEntry implements Handler {
   #user: UpstreamUser | undefined
   #isArmedForWriting = true
   #isClosed = false
+  #isHandshaking = false
   #writes = 0
   #idleSince = 0
 
@@ -248,7 +250,14 @@ export class UpstreamConnection extends TimerEntry implements Handler {
     if ((events & (EPOLLERR | EPOLLHUP)) !== 0) {
       return this.#connectFailed(errnoName(pendingError(this.transport.fd)))
     }
-    if ((events & EPOLLOUT) === 0) return
+    if ((events & EPOLLOUT) === 0 && !this.#isHandshaking) return
+    if (this.transport.handshake !== undefined) {
+      this.#isHandshaking = true
+      const result = this.transport.handshake()
+      if (result === -EAGAIN) return
+      if (result < 0) return this.#connectFailed("ETLS")
+      this.isReadable = true // TLS may hold bytes already, of which epoll says nothing
+    }
     this.isConnected = true
     this.#environment.reactor.timers.cancel(this)
     if ((events & (EPOLLIN | HANG_UP)) !== 0) this.isReadable = true

@@ -4,8 +4,8 @@
  * Reads and writes answer with a count, 0 for the end of the stream, or a negated errno; -EAGAIN
  * stands for whatever the transport waits for, and the next event on the descriptor ends the wait.
  */
-import type { NativeBytes } from "../../linux/bytes.ts"
-import { closeFd, receiveAt, resetFd, send, shutdownWrite } from "../../linux/tcp.ts"
+import type { NativeBytes } from "../linux/bytes.ts"
+import { closeFd, receiveAt, resetFd, send, shutdownWrite } from "../linux/tcp.ts"
 
 export interface Transport {
   readonly fd: number
@@ -17,6 +17,8 @@ export interface Transport {
   readonly tlsVersion: string
   /** Subject of the client's verified certificate; empty when it showed none. */
   readonly peerSubject: string
+  /** Goes on with the handshake, where there is one: 0 when it is done, or a negated errno. */
+  handshake?(): number
   /** A read answered -EAGAIN because it has to write first (TLS): try again when it can. */
   readonly wantsWrite: boolean
   read(into: NativeBytes, offset: number, length: number): number
