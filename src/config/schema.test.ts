@@ -44,6 +44,7 @@ test("KNOWN_KEYS lists every table once", () => {
     "announce",
     "an entry of track",
     "[[pool]]",
+    "[pool.tls]",
     "an entry of servers",
     "[[stream]]",
     "[[http]]",
