@@ -87,6 +87,12 @@ test("loadConfig() reads a folder of files from the disk", () => {
   expect(loadConfig(main)).toMatchObject({ ok: true, warnings: [], files: [main, a, b] })
 })
 
+test("loadConfig() does not mind an empty folder of files, as after the installation", () => {
+  mkdirSync(join(folder, "conf.d"))
+  const main = write("causeway.toml", 'include = ["conf.d/*.toml"]\n')
+  expect(loadConfig(main)).toMatchObject({ ok: true, warnings: [], files: [main] })
+})
+
 test("loadConfig() reports an included file that is a folder", () => {
   mkdirSync(join(folder, "x.toml"))
   const main = write("causeway.toml", 'include = ["x.toml"]\n')

@@ -71,7 +71,7 @@ function obstacleTo(stats: Stats): string | undefined {
 }
 
 /** The part of a pattern up to the last slash before its first wildcard. */
-function literalFolder(pattern: string): string {
+export function literalFolder(pattern: string): string {
   const literal = /^[^*?[\]{}]*/.exec(pattern)?.[0] ?? ""
   return literal.slice(0, literal.lastIndexOf("/") + 1)
 }

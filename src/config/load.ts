@@ -11,7 +11,7 @@ import type { Config } from "./config.ts"
 import type { Context } from "./decode.ts"
 import { type Diagnostic, sortDiagnostics } from "./diagnostic.ts"
 import { completeConfig, type Draft, decodeDocument } from "./draft.ts"
-import { diskFiles, type Files, hasGlob, readHint, resolveFrom } from "./files.ts"
+import { diskFiles, type Files, hasGlob, literalFolder, readHint, resolveFrom } from "./files.ts"
 import { adviseKey } from "./known-keys.ts"
 import { mergeDocuments, reportConflicts } from "./merge.ts"
 import { Report } from "./report.ts"
@@ -79,14 +79,16 @@ function includedSources(main: TomlTable, context: Context): Source[] {
   return [...paths].flatMap(([path, item]) => readIncluded(path, item, context))
 }
 
-/** Without a wildcard the file must exist; a pattern may match none. */
+/** Without a wildcard the file must exist; a pattern may match none in a folder that is there. */
 function matchingPaths(item: TomlNode, mainPath: string, { report, files }: Context) {
   if (item.type !== "string") return []
   const pattern = resolveFrom(mainPath, item.value)
   if (!hasGlob(item.value)) return [pattern]
   const found = files.find(pattern)
   if (!found.ok) report.error(item, `Cannot look for ${pattern}: ${found.reason}`)
-  else if (found.value.length === 0) report.warning(item, `No file matches ${pattern}`)
+  else if (found.value.length === 0 && !files.mode(literalFolder(pattern)).ok) {
+    report.warning(item, `No file matches ${pattern}: there is no such folder`)
+  }
   return found.ok ? found.value : []
 }
 

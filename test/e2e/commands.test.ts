@@ -7,6 +7,7 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -384,7 +385,10 @@ describe("causeway install", () => {
     expect(modeOf(config)).toBe("640")
     expect(modeOf(unit)).toBe("644")
     expect((await host.run([program, "version"])).stdout).toStartWith("causeway ")
-    expect((await host.run([program, "check", "-c", config])).exitCode).toBe(0)
+    expect(await host.run([program, "check", "-c", config])).toMatchObject({
+      exitCode: 0,
+      stderr: "",
+    })
   })
 
   test("is an update the second time, and keeps the configuration", async () => {
@@ -480,5 +484,8 @@ const INSTALLED = [
   ["/etc/modules-load.d/causeway.conf", "causeway.modules"],
   ["/etc/sysusers.d/causeway.conf", "causeway.sysusers"],
   ["/etc/causeway/reference.toml", "reference.toml"],
+  ...readdirSync(join(REPOSITORY, "config/examples")).map(
+    (name) => [`/etc/causeway/examples/${name}`, `examples/${name}`] as const,
+  ),
   ["/etc/causeway/causeway.toml", "causeway.toml"],
 ] as const

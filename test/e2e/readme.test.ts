@@ -72,6 +72,37 @@ describe("what it names exists", () => {
   })
 })
 
+describe.each(["ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])("%s", (name) => {
+  const page = new MarkdownDocument(readFileSync(join(ROOT, name), "utf8"))
+  const files = [...new Bun.Glob("{src,test,config,scripts}/**").scanSync(ROOT)]
+
+  test("links to what exists", () => {
+    expect(page.links.filter((link) => !isFile(link))).toEqual([])
+  })
+
+  test("names files and folders that exist", () => {
+    const paths = page.codeSpans.flatMap(
+      (span) => span.match(/^[\w./-]*(?:\/|\.(?:ts|toml))$/) ?? [],
+    )
+    const planned = ["src/http/", "src/tls/", "src/kubernetes/"]
+    const known = [...planned, ...files].map((file) => `/${file}`)
+    const exists = (path: string) =>
+      path.endsWith("/")
+        ? known.some((file) => file.includes(`/${path}`))
+        : known.some((file) => file.endsWith(`/${path}`))
+    const real = paths.filter((path) => !/NAME/.test(path))
+    expect(real.filter((path) => !exists(path))).toEqual([])
+  })
+
+  test("names scripts that exist", () => {
+    const text = [page.prose, ...page.blocks.map((block) => block.text)].join("\n")
+    const named = unique(
+      [...text.matchAll(/\bnpm run (\w+(?::\w+)*)/g)].map(([, script = ""]) => script),
+    )
+    expect(named.filter((script) => !Object.keys(packageJson.scripts).includes(script))).toEqual([])
+  })
+})
+
 describe.skipIf(!canRunSystemd())("whoever follows it", () => {
   let pair: ReadmePair
 
