@@ -1,15 +1,15 @@
 /**
- * The ClientHello, a TLS client's first message, as far as it is needed to choose a certificate or a
- * server before anything is answered (RFC 8446 §4.1.2; RFC 6066 §3 server_name; RFC 7301 ALPN).
+ * The ClientHello, a TLS client's first message, as far as it is needed to choose a certificate or
+ * a server before anything is answered (RFC 8446 §4.1.2; RFC 6066 §3 server_name; RFC 7301 ALPN).
  *
  *   record     type 22 │ version 2 │ length 2 │ fragment …          (one or more)
  *   handshake  type 1  │ length 3  │ body …                         (the fragments, joined)
  *   body       version 2 │ random 32 │ session id <1> │ cipher suites <2> │ compression <1> │ ext <2>
  *   extension  type 2 │ length 2 │ data
  *
- * It comes in clear text from whoever connects, so each length is held against the structure it lies
- * in. What OpenSSL refuses anyway is not looked for here, and what is refused here is still shown to
- * OpenSSL, which answers with the right alert.
+ * It comes in clear text from whoever connects, so each length is held against the structure it
+ * lies in. What OpenSSL refuses anyway is not looked for here, and what is refused here is still
+ * shown to OpenSSL, which answers with the right alert.
  */
 
 export interface ClientHello {

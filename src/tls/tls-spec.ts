@@ -1,6 +1,7 @@
 /**
- * TLS settings as plain data: what the control thread has read and checked, and posts to the threads
- * that make OpenSSL contexts of it. They hold private keys: a spec goes into no log and no answer.
+ * TLS settings as plain data: what the control thread has read and checked, and posts to the
+ * threads that make OpenSSL contexts of it. They hold private keys: a spec goes into no log and no
+ * answer.
  */
 
 export interface ServerTlsSpec {

@@ -1,6 +1,6 @@
 /**
- * Reads the files of a listener's TLS settings, checks them, and makes of them what the data threads
- * are sent. For the control thread at start, at reload and when a file has changed, and for
+ * Reads the files of a listener's TLS settings, checks them, and makes of them what the data
+ * threads are sent. For the control thread at start, at reload and when a file has changed, and for
  * `causeway check`; all or nothing, with every file that is wrong named.
  */
 import { createHash } from "node:crypto"

@@ -1,6 +1,7 @@
 /**
- * Looks at files from time to time, on the control thread. Polling rather than inotify: a handful of
- * stat(2) calls that take a microsecond each, and it sees through symbolic links, mounts and renames alike.
+ * Looks at files from time to time, on the control thread. Polling rather than inotify: a handful
+ * of stat(2) calls that take a microsecond each, and it sees through symbolic links, mounts and
+ * renames alike.
  */
 import { statSync } from "node:fs"
 import { FileChanges, type FileStamp } from "../file-changes.ts"

@@ -1,6 +1,7 @@
 /**
- * A listener's TLS in one thread: the OpenSSL contexts of its certificates, made when a client first
- * asks for one. A reload that brings a thousand certificates then costs the thread nothing at once.
+ * A listener's TLS in one thread: the OpenSSL contexts of its certificates, made when a client
+ * first asks for one. A reload that brings a thousand certificates then costs the thread nothing at
+ * once.
  *
  * It never changes: other settings, or a renewed certificate, are another `ServerTls`. Connections
  * hold on to what they were opened with.
@@ -17,9 +18,9 @@ import type { ServerTlsSpec } from "../tls-spec.ts"
 import { TlsTransport } from "./transport.ts"
 
 /**
- * Forward secrecy and authenticated encryption only, which every client since 2014 has. ECDSA first:
- * its signature costs a tenth of RSA's. AES-128 before AES-256: cheaper, and as good as any; who has
- * no AES hardware asks for ChaCha20 and gets it.
+ * Forward secrecy and authenticated encryption only, which every client since 2014 has. ECDSA
+ * first: its signature costs a tenth of RSA's. AES-128 before AES-256: cheaper, and as good as any;
+ * who has no AES hardware asks for ChaCha20 and gets it.
  */
 const TLS_1_2_CIPHERS = [
   "ECDHE-ECDSA-AES128-GCM-SHA256",

@@ -1,0 +1,86 @@
+import { afterEach, describe, expect, test } from "bun:test"
+import { EPROTO } from "../../linux/errno.ts"
+import { CERTIFICATES, KEYS } from "../fixtures/certificates.ts"
+import {
+  CLIENT_SPEC,
+  clientTls,
+  closePairs,
+  connectedPair,
+  openPair,
+  readText,
+  serverTls,
+  shakeHands,
+  writeText,
+} from "../fixtures/tls-pair.ts"
+import { ClientTls } from "./client-tls.ts"
+
+afterEach(closePairs)
+
+/** With 127.0.0.1 among its names. */
+const plain = {
+  chainPem: CERTIFICATES.plain,
+  keyPem: KEYS.plain,
+  names: ["plain.example"],
+  keyType: "ec" as const,
+}
+
+describe("verification", () => {
+  test.each([
+    ["a name of the certificate", { serverName: "plain.example" }],
+    ["a name under a wildcard", { serverName: "a.shop.example" }],
+    ["no verification", { verify: false, serverName: "x.y" }],
+    ["no verification and an unknown authority", { verify: false, caPem: "" }],
+  ])("passes with %s", (_what, change) => {
+    expect(shakeHands(openPair(serverTls(), clientTls(change)))).toEqual({ client: 0, server: 0 })
+  })
+
+  test("passes with the server's address in the certificate", () => {
+    const server = serverTls({ certificates: [plain] })
+    expect(shakeHands(openPair(server, clientTls({ serverName: "" }))).client).toBe(0)
+  })
+
+  test.each([
+    ["another name", { serverName: "other.example" }, "hostname mismatch"],
+    ["two labels under a wildcard", { serverName: "a.b.shop.example" }, "hostname mismatch"],
+    ["an address that is not in it", { serverName: "" }, "IP address mismatch"],
+    [
+      "an unknown authority",
+      { caPem: CERTIFICATES.stranger },
+      "unable to get local issuer certificate",
+    ],
+    ["the host's authorities", { caPem: "" }, "unable to get local issuer certificate"],
+  ])("fails with %s", (_what, change, failure) => {
+    const pair = openPair(serverTls(), clientTls(change))
+    expect(shakeHands(pair).client).toBe(-EPROTO)
+    expect(pair.client.failure).toBe(failure)
+  })
+
+  test("throws where the bundle of authorities is empty", () => {
+    expect(() => new ClientTls({ ...CLIENT_SPEC, caPem: "none" })).toThrow(
+      "No certificate authority in ca_file",
+    )
+  })
+
+  test("throws where key and certificate differ", () => {
+    const certificate = { chainPem: CERTIFICATES.client, keyPem: KEYS.plain }
+    expect(() => new ClientTls({ ...CLIENT_SPEC, certificate })).toThrow("Client certificate: ")
+  })
+})
+
+describe("sessions", () => {
+  test("are kept per server", () => {
+    const [server, client] = [serverTls(), clientTls()]
+    const first = connectedPair(server, client)
+    writeText(first.server, "x")
+    readText(first.client)
+    expect(connectedPair(server, client).client.isResumed).toBe(true)
+  })
+
+  test("outlive neither close() nor a connection that reads afterwards", () => {
+    const [server, client] = [serverTls(), clientTls()]
+    const pair = connectedPair(server, client)
+    client.close()
+    writeText(pair.server, "late")
+    expect(readText(pair.client)).toBe("late")
+  })
+})

@@ -1,0 +1,185 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test"
+import { NativeBytes } from "../../linux/bytes.ts"
+import { EAGAIN } from "../../linux/errno.ts"
+import { receiveText, sendText, tcpPair } from "../../linux/fixtures/tcp.ts"
+import { Reactor } from "../../linux/reactor.ts"
+import { closeFd, disableNagle, resetFd, send, shutdownWrite } from "../../linux/tcp.ts"
+import { CERTIFICATES, KEYS } from "../fixtures/certificates.ts"
+import { CLIENT_HELLOS } from "../fixtures/client-hellos.ts"
+import { clientTls, closePairs, readText, serverTls, writeText } from "../fixtures/tls-pair.ts"
+import { TlsHandshake } from "./handshake.ts"
+import type { ServerTls } from "./server-tls.ts"
+import type { TlsTransport } from "./transport.ts"
+
+let reactor: Reactor
+let secured: TlsTransport | undefined
+let heard: string[]
+/** Clients' ends that no transport owns. */
+let fds: number[]
+
+beforeEach(() => {
+  reactor = new Reactor()
+  secured = undefined
+  heard = []
+  fds = []
+})
+
+afterEach(() => {
+  secured?.close("reset")
+  closePairs()
+  for (const fd of fds) closeFd(fd)
+  reactor.close()
+})
+
+describe("TlsHandshake", () => {
+  test.each([
+    ["with a choice of certificates", {}],
+    ["with one certificate", { certificates: [certificate("shop", "shop.example")] }],
+  ])("hands over a connection %s, with what came early", (_what, change) => {
+    const client = clientTls().open(accept(serverTls(change)).client, { address: "", port: 0 })
+    let wrote = 0
+    passUntil(() => {
+      if (wrote === 0 && client.handshake() === 0) wrote = writeText(client, "early")
+      return secured !== undefined
+    })
+    if (secured === undefined) throw new Error("not secured")
+    expect(readText(secured)).toBe("early")
+    expect(client.peerSubject).toBe("CN=shop.example")
+    client.close("reset")
+  })
+
+  test("understands a hello that comes byte by byte", () => {
+    const tls = serverTls({
+      certificates: [certificate("shop", "shop.example"), certificate("plain", "www.example.com")],
+    })
+    const { client } = accept(tls)
+    fds.push(client)
+    const hello = Buffer.from(CLIENT_HELLOS.opensslTls12, "hex").toString("latin1")
+    for (const byte of hello) {
+      expect(receiveText(client)).toBe(-EAGAIN)
+      sendBytes(client, byte)
+      reactor.pass(20)
+    }
+    let answer: string | number = -EAGAIN
+    passUntil(() => {
+      answer = receiveText(client)
+      return answer !== -EAGAIN
+    })
+    // Up to TLS 1.2 the certificate is sent in clear text.
+    expect(`${answer}`).toContain("plain.example")
+  })
+
+  test.each([
+    ["a choice of certificates", {}],
+    ["one certificate", { certificates: [certificate("shop", "shop.example")] }],
+  ])("ends a client of plain text with an alert, with %s", (_what, change) => {
+    const { client } = accept(serverTls(change))
+    fds.push(client)
+    sendText(client, "GET / HTTP/1.1\r\n\r\n")
+    passUntil(() => heard.length > 0)
+    expect(heard).toEqual(["not_tls: http request"])
+  })
+
+  test("ends one that leaves in the middle of its hello", () => {
+    const { client } = accept(serverTls())
+    fds.push(client)
+    sendBytes(client, Buffer.from(CLIENT_HELLOS.curl, "hex").toString("latin1").slice(0, 100))
+    reactor.pass(20)
+    shutdownWrite(client)
+    passUntil(() => heard.length > 0)
+    expect(heard).toEqual(["client_left: "])
+  })
+
+  test("ends one that leaves before its hello", () => {
+    const { client } = accept(serverTls())
+    resetFd(client)
+    passUntil(() => heard.length > 0)
+    expect(heard).toEqual(["client_left: "])
+  })
+
+  test("ends one that says nothing when its time is up", () => {
+    const { client } = accept(serverTls(), 30)
+    fds.push(client)
+    passUntil(() => heard.length > 0)
+    expect(heard).toEqual(["timeout: "])
+    expect(receiveText(client)).toBe("")
+    expect(reactor.timers.armed).toBe(0)
+  })
+
+  test("ends one that stops half way when its time is up", () => {
+    const { client: fd } = accept(serverTls(), 30)
+    const client = clientTls().open(fd, { address: "", port: 0 })
+    client.handshake()
+    passUntil(() => heard.length > 0)
+    expect(heard).toEqual(["timeout: "])
+    client.close("reset")
+  })
+
+  test("gives an alert to one with whom nothing is in common", () => {
+    const { client } = accept(serverTls({ minVersion: "1.3" }))
+    fds.push(client)
+    sendBytes(client, Buffer.from(CLIENT_HELLOS.opensslTls12, "hex").toString("latin1"))
+    passUntil(() => heard.length > 0)
+    expect(heard).toEqual(["old_version: unsupported protocol"])
+    expect(receiveText(client)).toBe("\x15\x03\x03\x00\x02\x02\x46") // fatal, protocol_version
+  })
+
+  test("a fault of ours ends that client, and says so", () => {
+    const broken = { ...certificate("shop", "shop.example"), keyPem: KEYS.plain }
+    const { client } = accept(serverTls({ certificates: [broken] }))
+    fds.push(client)
+    sendText(client, "x")
+    passUntil(() => heard.length > 1)
+    expect(heard[0]).toStartWith("fault: Certificate of shop.example: refused")
+    expect(heard[1]).toBe("internal_error: ")
+    expect(receiveText(client)).not.toBe(-EAGAIN)
+  })
+
+  test("abort() ends it once", () => {
+    const { client, handshake } = accept(serverTls())
+    fds.push(client)
+    handshake.abort()
+    handshake.abort()
+    expect(heard).toEqual(["stopped: "])
+    expect(receiveText(client)).toBe("")
+  })
+})
+
+function accept(tls: ServerTls, timeoutMs = 5_000) {
+  const { client, server } = tcpPair()
+  disableNagle(client)
+  const handshake = new TlsHandshake(reactor, {
+    fd: server,
+    tls,
+    timeoutMs,
+    user: {
+      secured: (transport) => {
+        secured = transport
+      },
+      handshakeFailed: (fd, failure, detail) => {
+        expect(fd).toBe(server)
+        heard.push(`${failure}: ${detail}`)
+      },
+      fault: (error) => heard.push(`fault: ${error instanceof Error ? error.message : error}`),
+    },
+  })
+  return { client, handshake }
+}
+
+function certificate(name: "shop" | "plain", serverName: string) {
+  const chainPem = `${CERTIFICATES[name]}${CERTIFICATES.intermediate}`
+  return { chainPem, keyPem: KEYS[name], names: [serverName], keyType: "ec" as const }
+}
+
+function sendBytes(fd: number, latin1: string): void {
+  const bytes = NativeBytes.of(Buffer.from(latin1, "latin1"))
+  expect(send(fd, bytes, 0, bytes.bytes.length)).toBe(latin1.length)
+}
+
+function passUntil(isDone: () => boolean): void {
+  for (let passes = 0; passes < 1000; passes++) {
+    if (isDone()) return
+    reactor.pass(10)
+  }
+  throw new Error(`waited in vain; heard: ${heard.join()}`)
+}
