@@ -1,6 +1,6 @@
 /**
- * Captures the first bytes that real TLS clients send, and rewrites the fixture that the ClientHello
- * parser is tested against. Needs openssl, curl and chromium; loopback only.
+ * Captures the first bytes that real TLS clients send, and rewrites the fixture that the
+ * ClientHello parser is tested against. Needs openssl, curl and chromium; loopback only.
  *
  *     bun scripts/capture-client-hello-goldens.ts
  *

@@ -160,7 +160,9 @@ export interface OpensslError {
 const REASON_MASK = 0x7fffffn
 const SYSTEM_ERROR = 0x80000000n
 
-/** The first error since the queue was last empty, which names the cause best; empties the queue. */
+/**
+ * The first error since the queue was last empty, which names the cause best; empties the queue.
+ */
 export function takeError(functions: Openssl): OpensslError {
   const code = functions.ERR_get_error()
   functions.ERR_clear_error()

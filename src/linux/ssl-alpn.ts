@@ -63,7 +63,9 @@ class Selector {
   }
 }
 
-/** `offered` is a list of names, each after a byte with its length; OpenSSL has checked its form. */
+/**
+ * `offered` is a list of names, each after a byte with its length; OpenSSL has checked its form.
+ */
 function isOffered(name: Uint8Array, offered: Handle, length: number): boolean {
   for (let at = 0; at < length; ) {
     const size = read.u8(offered, at)
