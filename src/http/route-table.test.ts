@@ -175,6 +175,36 @@ describe("RouteTable.decide() tries what asks for more first", () => {
   })
 })
 
+test("RouteTable.decide() knows prefixes of any depth", () => {
+  const deep = (segments: number) => "/x".repeat(segments)
+  const table = routeTable(
+    route("a", `path = "${deep(28)}"`) +
+      route("b", `path = "${deep(29)}"`) +
+      route("c", `path = "${deep(40)}"`) +
+      route("a", `path = "${deep(40)}"; match = "exact"`),
+  )
+  const pools = [27, 28, 29, 35, 39, 40, 41, 2000].map((count) =>
+    outcome(decide(table, deep(count))),
+  )
+  expect(pools).toEqual(["404", "a", "b", "b", "b", "a", "c", "c"])
+})
+
+test("RouteTable.decide() compares hosts by their bytes", () => {
+  // FNV-1a gives both the same hash.
+  const table = routeTable(route("a", 'host = "liquid"') + route("b", 'host = "macallums"'))
+  expect(outcome(decide(table, "liquid/"))).toBe("a")
+  expect(outcome(decide(table, "costarring/"))).toBe("404")
+  expect(outcome(decide(table, `${"x".repeat(300)}/`))).toBe("404")
+})
+
+test("RouteTable.decide() keeps hosts and wildcards apart", () => {
+  const table = routeTable(route("a", 'host = "*.com"') + route("b", 'host = "*.k8s.com"'))
+  expect(outcome(decide(table, "com/"))).toBe("404")
+  expect(outcome(decide(table, "k8s.com/"))).toBe("a")
+  expect(outcome(decide(table, "www.k8s.com/"))).toBe("b")
+  expect(outcome(decide(table, "x.www.k8s.com/"))).toBe("404")
+})
+
 test("RouteTable.decide() answers 404 where nothing matches", () => {
   const table = routeTable(route("a", 'host = "k8s.com"; path = "/api"'))
   expect(outcome(decide(table, "k8s.com/"))).toBe("404")
