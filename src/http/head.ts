@@ -61,8 +61,9 @@ export interface HeadLimits {
 export type HeadResult = "complete" | "incomplete" | HeadError
 
 /** Codings that exist (RFC 9112 §7.2 and what is taken for one), chunked last if at all. */
-const KNOWN_CODINGS =
-  /^(x-)?(gzip|deflate|compress|identity|br|zstd)([\t ]*,[\t ]*(x-)?(gzip|deflate|compress))*([\t ]*,[\t ]*chunked)?$/
+const CODING = "(x-)?(gzip|deflate|compress|identity|br|zstd)"
+const COMMA = "[\\t ]*,[\\t ]*"
+const KNOWN_CODINGS = new RegExp(`^${CODING}(${COMMA}${CODING})*(${COMMA}chunked)?$`)
 
 const CELLS = 4
 const FIELDS_MAX = 1024

@@ -20,7 +20,11 @@ const ptr = "ptr"
 const none = "void"
 
 function openLibraries() {
-  const libssl = dlopen("libssl.so.3", {
+  return { ...openLibssl(), ...openLibcrypto() }
+}
+
+function openLibssl() {
+  return dlopen("libssl.so.3", {
     OPENSSL_init_ssl: { args: [u64, ptr], returns: i32 },
     SSL_CIPHER_get_name: { args: [ptr], returns: ptr },
     SSL_CTX_add_client_CA: { args: [ptr, ptr], returns: i32 },
@@ -65,7 +69,10 @@ function openLibraries() {
     TLS_client_method: { args: [], returns: ptr },
     TLS_server_method: { args: [], returns: ptr },
   }).symbols
-  const libcrypto = dlopen("libcrypto.so.3", {
+}
+
+function openLibcrypto() {
+  return dlopen("libcrypto.so.3", {
     BIO_ctrl: { args: [ptr, i32, i64, ptr], returns: i64 },
     BIO_free: { args: [ptr], returns: i32 },
     BIO_new: { args: [ptr], returns: ptr },
@@ -91,7 +98,6 @@ function openLibraries() {
     X509_get_subject_name: { args: [ptr], returns: ptr },
     X509_verify_cert_error_string: { args: [i64], returns: ptr },
   }).symbols
-  return { ...libssl, ...libcrypto }
 }
 
 type Functions = ReturnType<typeof openLibraries>

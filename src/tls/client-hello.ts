@@ -4,7 +4,7 @@
  *
  *   record     type 22 │ version 2 │ length 2 │ fragment …          (one or more)
  *   handshake  type 1  │ length 3  │ body …                         (the fragments, joined)
- *   body       version 2 │ random 32 │ session id <1> │ cipher suites <2> │ compression <1> │ ext <2>
+ *   body       version 2 │ random 32 │ session id <1> │ ciphers <2> │ compression <1> │ ext <2>
  *   extension  type 2 │ length 2 │ data
  *
  * It comes in clear text from whoever connects, so each length is held against the structure it
