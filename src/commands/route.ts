@@ -12,7 +12,7 @@ import { RequestHead } from "../http/head.ts"
 import { type Explanation, RouteTable } from "../http/route-table.ts"
 import type { Address } from "../net/address.ts"
 import { CommandFailure, type CommandInput } from "./command.ts"
-import { printError, printLine } from "./output.ts"
+import { printable, printError, printLine } from "./output.ts"
 
 export async function route(input: CommandInput): Promise<number> {
   const loaded = loadConfig(input.configPath)
@@ -20,36 +20,45 @@ export async function route(input: CommandInput): Promise<number> {
     printError(formatDiagnostics(loaded.diagnostics))
     return 1
   }
-  const head = requestHead(input)
   const { http } = loaded.config
   if (http.length === 0) throw new CommandFailure(`there is no [[http]] in ${input.configPath}`)
-  const answers = http.map((listener) => ({ listener, ...explain(listener, head, input) }))
+  const answers = http.map((listener) => explain(listener, input))
   if (input.json) printLine(JSON.stringify(answers.map(answerJson), undefined, 2))
-  else for (const answer of answers) for (const line of formatAnswer(answer)) printLine(line)
-  return answers.some(({ route }) => route !== undefined) ? 0 : 1
+  else for (const line of answers.flatMap(formatAnswer)) printLine(printable(line))
+  return answers.some(isAnswered) ? 0 : 1
 }
 
-interface Answer extends Explanation {
+export interface Answer extends Explanation {
   readonly listener: HttpConfig
 }
 
-function explain(http: HttpConfig, head: RequestHead, { tls }: CommandInput): Explanation {
-  const table = new RouteTable({ http, rows: [] })
-  const port = http.bind.find((bind) => bind.tls === tls)?.endpoint.port ?? (tls ? 443 : 80)
-  return table.explain(head, { client: LOCAL, isTls: tls, port })
+export type Request = Pick<CommandInput, "words" | "method" | "headers" | "tls">
+
+/** What one listener would do. Throws `CommandFailure` for what is no request. */
+export function explain(listener: HttpConfig, request: Request): Answer {
+  const table = new RouteTable({ http: listener, rows: [] })
+  const { tls } = request
+  const port = listener.bind.find((bind) => bind.tls === tls)?.endpoint.port ?? (tls ? 443 : 80)
+  const origin = { client: LOCAL, isTls: tls, port }
+  return { listener, ...table.explain(requestHead(request), origin) }
 }
 
-function requestHead({ words, method, headers }: CommandInput): RequestHead {
+function requestHead({ words, method, headers }: Request): RequestHead {
   const [host = "", path = ""] = words
   const lines = [`${method} ${path} HTTP/1.1`, `Host: ${host}`, ...headers, "", ""]
-  const bytes = Buffer.from(lines.join("\r\n"), "latin1")
+  const bytes = Buffer.from(lines.join("\r\n"), "utf8")
   const head = new RequestHead()
   const result = head.parse(bytes, 0, bytes.length, LIMITS)
   if (result === "complete") return head
   throw new CommandFailure(`an edge would refuse this request: ${result}`)
 }
 
-function formatAnswer(answer: Answer): string[] {
+/** By a route, or by the redirect of plain requests to TLS. */
+function isAnswered({ route, decision }: Answer): boolean {
+  return route !== undefined || decision.type === "forward" || decision.status < 400
+}
+
+export function formatAnswer(answer: Answer): string[] {
   const { listener, route, passedOver } = answer
   const config = configOf(answer)
   return [

@@ -173,7 +173,7 @@ function isHeaderName(name: string, node: TomlNode, { report }: Context): boolea
   return false
 }
 
-/** Headers that frame a message or name its hops are written by the edge alone. */
+/** Headers that frame a message or tell of its hops are written by the edge alone. */
 function isOurs(name: string, node: TomlNode, { report }: Context): boolean {
   const lower = name.toLowerCase()
   if (FRAMING.has(lower)) {
@@ -213,6 +213,7 @@ const FRAMING = new Set([
   "expect",
   "http2-settings",
   "keep-alive",
+  "proxy",
   "proxy-connection",
   "te",
   "trailer",
@@ -228,4 +229,5 @@ const FORWARDING = new Set([
   "x-forwarded-proto",
   "x-real-ip",
   "x-request-id",
+  "x-ssl-client-s-dn",
 ])
