@@ -100,5 +100,5 @@ function reasonOf(error: unknown): string {
 
 const DENIED = "permission denied (EACCES)"
 
-/** Room for some thousand listeners; a file larger than this is not a configuration. */
-const FILE_BYTES_MAX = 1024 * 1024
+/** 100 000 routes of a listener stand in one file and are 8 MiB; a larger one is no configuration. */
+const FILE_BYTES_MAX = 32 * 1024 * 1024
