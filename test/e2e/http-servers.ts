@@ -119,3 +119,12 @@ export function seenBy({ body }: { readonly body: Buffer }): Seen {
   })
   return Object.fromEntries(pairs) as Seen
 }
+
+/** Starts `programs/live-server.ts` on all addresses of a host. */
+export async function startLiveServer(host: Host, port: number): Promise<ManagedProcess> {
+  const program = `${import.meta.dir}/programs/live-server.ts`
+  const argv = [process.execPath, program, "0.0.0.0", String(port)]
+  const child = host.spawn(argv, { name: "live-server" })
+  await child.waitFor("listening")
+  return child
+}

@@ -3,7 +3,8 @@ import { connect, createServer, type Socket } from "node:net"
 
 function main(path: string, target: string, from: string): void {
   const colon = target.lastIndexOf(":")
-  const endpoint = { host: target.slice(0, colon), port: Number(target.slice(colon + 1)) }
+  const host = target.slice(0, colon).replace(/^\[|\]$/g, "")
+  const endpoint = { host, port: Number(target.slice(colon + 1)) }
   const source = from === "" ? {} : { localAddress: from }
   const server = createServer({ allowHalfOpen: true }, (near) => {
     const far = connect({ ...endpoint, ...source, allowHalfOpen: true, noDelay: true })
