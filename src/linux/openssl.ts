@@ -136,7 +136,7 @@ export function openssl(): Openssl {
 
 function tryLoading(): OpensslLoad {
   try {
-    const functions = openLibraries() as Openssl
+    const functions = { ...openLibssl(), ...openLibcrypto() } as Openssl
     functions.OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, null)
     return { ok: true, openssl: functions }
   } catch (error) {

@@ -17,7 +17,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { connect as connectTls, type TLSSocket } from "node:tls"
 import type { TlsConfig } from "../../src/config/http-config.ts"
-import { CERTIFICATES, KEYS } from "../../src/tls/fixtures/certificates.ts"
+import { CERTIFICATES, KEYS } from "../../src/linux/fixtures/certificates.ts"
 import { CLIENT_HELLOS } from "../../src/tls/fixtures/client-hellos.ts"
 import { execCommand, ManagedProcess, runCommand } from "../lab/process.ts"
 import { eventually } from "../lab/wait.ts"
@@ -163,6 +163,14 @@ describe("curl", () => {
     const own = ["--cert", at("client.pem"), "--key", at("client.key")]
     const said = await curl(server, [`https://shop.example:${server.port}/`, ...own])
     expect(JSON.parse(said).peerSubject).toStartWith("CN=client 1,")
+  })
+
+  test("is told which authorities are believed", async () => {
+    const server = await start({ clientCertificates: "optional", clientCaFile: at("ca.pem") })
+    const { output } = await ask(server, "")
+    expect(output).toContain(
+      "Acceptable client certificate CA names\nO = Causeway tests, CN = Test authority",
+    )
   })
 
   test("without one, or a stranger's, is turned away", async () => {

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { TlsConfig } from "../../config/http-config.ts"
-import { CERTIFICATES, KEYS } from "../fixtures/certificates.ts"
+import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
 import { loadServerTls } from "./certificate-files.ts"
 
 const OPTIONS = { listener: "web", ticketKeys: new Uint8Array(80).fill(5) }

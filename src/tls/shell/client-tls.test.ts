@@ -1,6 +1,10 @@
 import { afterEach, describe, expect, test } from "bun:test"
+import { NativeBytes } from "../../linux/bytes.ts"
 import { EPROTO } from "../../linux/errno.ts"
-import { CERTIFICATES, KEYS } from "../fixtures/certificates.ts"
+import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
+import { until } from "../../linux/fixtures/tcp.ts"
+import { peek } from "../../linux/tcp.ts"
+import { parseClientHello } from "../client-hello.ts"
 import {
   CLIENT_SPEC,
   clientTls,
@@ -37,6 +41,34 @@ describe("verification", () => {
   test("passes with the server's address in the certificate", () => {
     const server = serverTls({ certificates: [plain] })
     expect(shakeHands(openPair(server, clientTls({ serverName: "" }))).client).toBe(0)
+  })
+
+  test("fails with a wildcard in the middle of a label", () => {
+    const certificate = {
+      chainPem: CERTIFICATES.oddNames, // f*.odd.example
+      keyPem: KEYS.oddNames,
+      names: ["good.example"],
+      keyType: "ec" as const,
+    }
+    const client = clientTls({ caPem: CERTIFICATES.oddNames, serverName: "foo.odd.example" })
+    const pair = openPair(serverTls({ certificates: [certificate] }), client)
+    expect(shakeHands(pair).client).toBe(-EPROTO)
+    expect(pair.client.failure).toBe("hostname mismatch")
+  })
+
+  test.each([
+    ["shop.example", "shop.example"],
+    ["", ""], // an address is never a server name (RFC 6066 §3)
+  ])("with the name %p asks for %p", (serverName, asked) => {
+    const { client, server } = openPair(serverTls(), clientTls({ serverName }))
+    client.handshake()
+    const hello = new NativeBytes(2000)
+    const count = until(
+      () => peek(server.fd, hello, 2000),
+      (result) => result > 0,
+    )
+    const result = parseClientHello(hello.bytes, count)
+    expect(result.type === "complete" && result.hello.serverName).toBe(asked)
   })
 
   test.each([

@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { NativeBytes } from "../../linux/bytes.ts"
-import { EAGAIN } from "../../linux/errno.ts"
+import { EPOLLIN } from "../../linux/epoll.ts"
+import { EAGAIN, ECONNRESET } from "../../linux/errno.ts"
+import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
 import { receiveText, sendText, tcpPair } from "../../linux/fixtures/tcp.ts"
 import { Reactor } from "../../linux/reactor.ts"
 import { closeFd, disableNagle, resetFd, send, shutdownWrite } from "../../linux/tcp.ts"
-import { CERTIFICATES, KEYS } from "../fixtures/certificates.ts"
 import { CLIENT_HELLOS } from "../fixtures/client-hellos.ts"
 import { clientTls, closePairs, readText, serverTls, writeText } from "../fixtures/tls-pair.ts"
 import { TlsHandshake } from "./handshake.ts"
@@ -13,6 +14,7 @@ import type { TlsTransport } from "./transport.ts"
 
 let reactor: Reactor
 let secured: TlsTransport | undefined
+let refusal: Error | undefined
 let heard: string[]
 /** Clients' ends that no transport owns. */
 let fds: number[]
@@ -20,6 +22,7 @@ let fds: number[]
 beforeEach(() => {
   reactor = new Reactor()
   secured = undefined
+  refusal = undefined
   heard = []
   fds = []
 })
@@ -45,6 +48,20 @@ describe("TlsHandshake", () => {
     if (secured === undefined) throw new Error("not secured")
     expect(readText(secured)).toBe("early")
     expect(client.peerSubject).toBe("CN=shop.example")
+    expect(reactor.timers.armed).toBe(0)
+    expect(heard).toEqual([])
+    client.close("reset")
+  })
+
+  test("closes a connection that nobody could take over", () => {
+    refusal = new Error("no room")
+    const client = clientTls().open(accept(serverTls()).client, { address: "", port: 0 })
+    passUntil(() => {
+      client.handshake()
+      return heard.length > 1
+    })
+    expect(heard).toEqual(["fault: no room", "internal_error: "])
+    expect(readText(client)).toBe(-ECONNRESET)
     client.close("reset")
   })
 
@@ -154,7 +171,9 @@ function accept(tls: ServerTls, timeoutMs = 5_000) {
     timeoutMs,
     user: {
       secured: (transport) => {
+        if (refusal !== undefined) throw refusal
         secured = transport
+        reactor.add(transport.fd, EPOLLIN, { handle: () => {}, fail: () => {} }) // is free for it
       },
       handshakeFailed: (fd, failure, detail) => {
         expect(fd).toBe(server)

@@ -21,7 +21,8 @@ import type { TlsTransport } from "./transport.ts"
 export interface HandshakeUser {
   /**
    * The handshake is done and the descriptor belongs to no handler. Bytes may wait in the transport
-   * already, of which epoll says nothing: read at once.
+   * already, of which epoll says nothing: read at once, or `defer`. When it throws, the connection
+   * is closed.
    */
   secured(transport: TlsTransport): void
   /** The client is lost; `fd` is about to be closed. `detail` is OpenSSL's reason, or "". */
@@ -76,10 +77,19 @@ export class TlsHandshake extends TimerEntry implements Handler {
     const result = this.#transport.handshake()
     if (result === -EAGAIN) return
     if (result < 0) return this.#fail(handshakeFailure(this.#transport.failureReason))
-    const transport = this.#transport
     this.#leave()
     this.#reactor.remove(this.fd)
-    this.#user.secured(transport)
+    this.#handOver(this.#transport)
+  }
+
+  #handOver(transport: TlsTransport): void {
+    try {
+      this.#user.secured(transport)
+    } catch (error) {
+      this.#user.fault(error)
+      this.#user.handshakeFailed(this.fd, "internal_error", "")
+      transport.close("reset")
+    }
   }
 
   onTimer(_now: Instant): void {

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test"
-import { CERTIFICATES, KEYS } from "../fixtures/certificates.ts"
+import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
 import {
   clientTls,
   closePairs,

@@ -61,7 +61,6 @@ export class TlsTransport {
   #end: number | undefined = undefined
   /** A read stopped for want of room, so that a later short one proves nothing. */
   #mayHoldMore = false
-  #isWriteBlocked = false
   #keepSession: ((session: Handle) => void) | undefined
   /** SSL_ERROR_WANT_READ or SSL_ERROR_WANT_WRITE, of the last call that waits. */
   #waitsFor = 0
@@ -172,13 +171,11 @@ export class TlsTransport {
       const count = this.#openssl.SSL_write(this.#ssl, from.at(at), end - at)
       if (count <= 0) {
         const answer = this.#explain(count)
-        this.#isWriteBlocked = answer === -EAGAIN
         if (answer === 0) return -ECONNRESET
         return at > start && answer === -EAGAIN ? at - start : answer
       }
       at += count
     }
-    this.#isWriteBlocked = false
     return at - start
   }
 
@@ -206,9 +203,9 @@ export class TlsTransport {
     if (session !== null) keep(session)
   }
 
-  /** Best effort; not in the middle of a record, nor where a failure has told the peer already. */
+  /** Best effort: OpenSSL leaves it where a record waits to be sent; after a failure we must. */
   #notifyClose(): void {
-    if (this.#isWriteBlocked || this.failure !== "") return
+    if (this.failure !== "") return
     this.#openssl.SSL_shutdown(this.#ssl)
   }
 
