@@ -100,5 +100,5 @@ function reasonOf(error: unknown): string {
 
 const DENIED = "permission denied (EACCES)"
 
-/** 100 000 routes of a listener stand in one file and are 8 MiB; a larger one is no configuration. */
+/** 100 000 routes of a listener stand in one file and are 8 MiB. */
 const FILE_BYTES_MAX = 32 * 1024 * 1024

@@ -15,7 +15,7 @@ test.each(CASES.map((one) => [one.kind, one.text.trim(), one] as const))(
 )
 
 test("http-values.txt is read to its end", () => {
-  expect(CASES.length).toBe(77)
+  expect(CASES.length).toBe(82)
   expect(CASES.at(-1)?.text.trim()).toBe('proxy_set_header = "X"')
 })
 

@@ -42,6 +42,7 @@ import {
   queryConditions,
   removableHeaders,
   routeHost,
+  setFields,
   size,
 } from "./values-http.ts"
 
@@ -78,7 +79,7 @@ export const routeSchema: TableSchema<RouteKeys> = {
     redirect: optional<RouteKeys["redirect"]>("redirect", redirect, undefined),
     respond: optional<RouteKeys["respond"]>("respond", respond, undefined),
     rewrite: optional<string | undefined>("rewrite", text, undefined),
-    setHeaders: optional("set_headers", headerFields, []),
+    setHeaders: optional("set_headers", setFields, []),
     addHeaders: optional("add_headers", headerFields, []),
     removeHeaders: optional("remove_headers", removableHeaders, []),
     setResponseHeaders: optional("set_response_headers", headerFields, []),

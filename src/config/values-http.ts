@@ -58,7 +58,7 @@ export const routeHost: Decoder<string> = scalar(
   'a host name such as "k8s.com" or "*.k8s.com"',
   (node) => {
     const host = (textOf(node) ?? "-").toLowerCase()
-    return host === "" || isHost(host.replace(/^\*\./, "")) ? host : undefined
+    return host === "" || isHostName(host.replace(/^\*\./, "")) ? host : undefined
   },
   hostHint,
 )
@@ -68,7 +68,7 @@ export const targetHost: Decoder<string> = scalar(
   'a host name such as "k8s.com"',
   (node) => {
     const host = (textOf(node) ?? "").toLowerCase()
-    return isHost(host) ? host : undefined
+    return isHostName(host) ? host : undefined
   },
   hostHint,
 )
@@ -83,18 +83,43 @@ export const literalPath: Decoder<string> = scalar(
 export const headerFields: Decoder<readonly HeaderField[]> = (node, context) => {
   return entriesOf(node, context, (name, value) => {
     if (!isHeaderName(name, value, context) || !isOurs(name, value, context)) return INVALID
-    const values = value.type === "array" ? list(headerValue, LIST)(value, context) : undefined
-    const single = values === undefined ? headerValue(value, context) : INVALID
-    if (values === INVALID || (values === undefined && single === INVALID)) return INVALID
-    return (values ?? [single as string]).map((each) => ({ name, value: each }))
+    if (isHost(name)) {
+      const message = "Host cannot be added: a request has one (RFC 9112 §3.2)"
+      context.report.errorAtKey(value, message, 'Write set_headers = { Host = "…" }')
+      return INVALID
+    }
+    return fieldsOf(name, value, context)
   })
+}
+
+/** The same, and Host, which a request has once. */
+export const setFields: Decoder<readonly HeaderField[]> = (node, context) => {
+  return entriesOf(node, context, (name, value) => {
+    if (!isHeaderName(name, value, context) || !isOurs(name, value, context)) return INVALID
+    if (!isHost(name)) return fieldsOf(name, value, context)
+    const host = authority(value, context)
+    return host === INVALID ? INVALID : [{ name, value: host }]
+  })
+}
+
+const authority: Decoder<string> = scalar("a host name, with a port if need be", (node) =>
+  matching(node, /^([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?$/),
+)
+
+function fieldsOf(name: string, node: TomlNode, context: Context): HeaderField[] | Invalid {
+  if (node.type !== "array") {
+    const value = headerValue(node, context)
+    return value === INVALID ? INVALID : [{ name, value }]
+  }
+  const values = list(headerValue, "text or a list of texts")(node, context)
+  return values === INVALID ? INVALID : values.map((value) => ({ name, value }))
 }
 
 /** Names of headers to take out. */
 export const removableHeaders: Decoder<readonly string[]> = list((node, context) => {
   const name = headerName(node, context)
   if (name === INVALID) return INVALID
-  if (name.toLowerCase() !== "host") return isOurs(name, node, context) ? name : INVALID
+  if (!isHost(name)) return isOurs(name, node, context) ? name : INVALID
   context.report.error(node, "Host cannot be removed", "Every request has one (RFC 9112 §3.2)")
   return INVALID
 }, "a list of header names")
@@ -103,8 +128,7 @@ export const removableHeaders: Decoder<readonly string[]> = list((node, context)
 export const headerConditions: Decoder<readonly FieldCondition[]> = (node, context) => {
   return entriesOf(node, context, (name, value) => {
     if (!isHeaderName(name, value, context)) return INVALID
-    if (name.toLowerCase() !== "host")
-      return conditionOf(name, value, { value: headerValue, context })
+    if (!isHost(name)) return conditionOf(name, value, { value: headerValue, context })
     context.report.errorAtKey(value, "A condition on the header Host", 'Write host = "…"')
     return INVALID
   })
@@ -173,6 +197,10 @@ function isHeaderName(name: string, node: TomlNode, { report }: Context): boolea
   return false
 }
 
+function isHost(name: string): boolean {
+  return name.toLowerCase() === "host"
+}
+
 /** Headers that frame a message or tell of its hops are written by the edge alone. */
 function isOurs(name: string, node: TomlNode, { report }: Context): boolean {
   const lower = name.toLowerCase()
@@ -186,7 +214,7 @@ function isOurs(name: string, node: TomlNode, { report }: Context): boolean {
   return false
 }
 
-function isHost(host: string): boolean {
+function isHostName(host: string): boolean {
   if (/^\[.*\]$/.test(host)) return parseAddress(host.slice(1, -1))?.includes(":") === true
   if (host.length > 253 || /^\d+(\.\d+)*$/.test(host)) return parseAddress(host) !== undefined
   return host.split(".").every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label))
@@ -203,7 +231,6 @@ function hostHint(node: TomlNode): string {
 }
 
 const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/
-const LIST = "text or a list of texts"
 /** Larger bodies are what "0" (no limit) is for. */
 const SIZE_MAX_BYTES = 1024 ** 4
 
