@@ -4,7 +4,8 @@
  * minutes, which is what the targets are about.
  *
  * Options: `--rounds N` (default 11; figures are medians), `--idle N` connections for the memory
- * figure, `--json FILE`, `--part NAME`, `--quick` (a smoke test: one short round, figures mean
+ * figure, `--patience SECONDS` (default 90) to spend on repeating samples that other programs
+ * disturbed, `--json FILE`, `--part NAME`, `--quick` (a smoke test: one short round, figures mean
  * nothing), `--no-build`. The exit code says whether it could measure, not what: a target that is
  * missed reads "MISS".
  *
@@ -74,6 +75,7 @@ function parseOptions(words: readonly string[]): Options {
     options: {
       rounds: { type: "string" },
       idle: { type: "string" },
+      patience: { type: "string" },
       json: { type: "string" },
       part: { type: "string" },
       quick: { type: "boolean", default: false },
@@ -83,8 +85,9 @@ function parseOptions(words: readonly string[]): Options {
   const base = values.quick ? QUICK : FULL
   const settings = {
     ...base,
-    rounds: count(values.rounds, base.rounds, "--rounds"),
-    idleConnections: count(values.idle, base.idleConnections, "--idle"),
+    rounds: count(values.rounds, base.rounds),
+    idleConnections: count(values.idle, base.idleConnections),
+    patienceSeconds: count(values.patience, base.patienceSeconds, 0),
   }
   const parts = Object.entries(PARTS).filter(([name]) => (values.part ?? name) === name)
   if (parts.length === 0) throw new Error(`bench: no part ${values.part}`)
@@ -96,10 +99,10 @@ function parseOptions(words: readonly string[]): Options {
   }
 }
 
-function count(text: string | undefined, byDefault: number, option: string): number {
+function count(text: string | undefined, byDefault: number, least = 1): number {
   const value = Number(text ?? byDefault)
-  if (!Number.isInteger(value) || value < 1) throw new Error(`bench: ${option} ${text}?`)
-  return value
+  if (Number.isInteger(value) && value >= least) return value
+  throw new Error(`bench: "${text}" is not a whole number from ${least} up`)
 }
 
 /** Not part of the result. */

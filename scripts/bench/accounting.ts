@@ -3,8 +3,8 @@
  *
  * CPU time is the scheduler's own count in nanoseconds per thread (/proc/PID/task/TID/schedstat,
  * first field), not the 10 ms ticks of /proc/PID/stat. Where the kernel is built without
- * CONFIG_IRQ_TIME_ACCOUNTING, which is the rule, it includes what the thread's own sends cost in
- * softirq, and that is half of a proxy's work.
+ * CONFIG_IRQ_TIME_ACCOUNTING it includes what the thread's own sends cost in softirq, which is a
+ * large part of a proxy's work.
  */
 import { readdirSync, readFileSync } from "node:fs"
 

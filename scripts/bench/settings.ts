@@ -19,7 +19,7 @@ export interface Settings {
   /** Untimed rounds of every load before the first that counts. */
   readonly warmUpRounds: number
   /** Time spent, over the whole part, on samples taken again because other programs were busy. */
-  readonly patienceMs: number
+  readonly patienceSeconds: number
 }
 
 export const FULL: Settings = {
@@ -31,7 +31,7 @@ export const FULL: Settings = {
   idleConnections: 2_000,
   memoryRounds: 3,
   warmUpRounds: 1,
-  patienceMs: 90_000,
+  patienceSeconds: 90,
 }
 
 export const QUICK: Settings = {
@@ -43,5 +43,5 @@ export const QUICK: Settings = {
   idleConnections: 100,
   memoryRounds: 1,
   warmUpRounds: 0,
-  patienceMs: 0,
+  patienceSeconds: 0,
 }

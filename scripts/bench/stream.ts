@@ -27,7 +27,7 @@ export async function runStreamPart(
   const plain = entrantsOf(contenders, "web")
   await assertEqualAnswers(arena, [...plain, ...entrantsOf(contenders, "web-tuned")])
   const { cases, pacedRate } = streamCases(arena, contenders, settings)
-  const disturbance = new Disturbance(() => arenaPids(arena), settings.patienceMs)
+  const disturbance = new Disturbance(() => arenaPids(arena), 1000 * settings.patienceSeconds)
   await runRounds(cases, settings, disturbance, (round) =>
     say(round < 0 ? "stream: warming up" : `stream: round ${round + 1} of ${settings.rounds}`),
   )

@@ -52,7 +52,7 @@ export function parseSummary(text: string): SyscallCounts {
   return counts
 }
 
-/** "5.02: recvfrom 2.00, sendto 1.00, …" per unit of work; what is rarer than 1 in 50 is summed. */
+/** "5.02: recvfrom 2.00, sendto 1.00, …" per unit of work. Rare calls count in the sum alone. */
 export function describeSyscalls(counts: SyscallCounts, units: number): string {
   const total = [...counts.values()].reduce((sum, each) => sum + each, 0)
   const frequent = [...counts]

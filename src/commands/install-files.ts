@@ -5,6 +5,7 @@ import modules from "../../config/causeway.modules" with { type: "text" }
 import service from "../../config/causeway.service" with { type: "text" }
 import sysusers from "../../config/causeway.sysusers" with { type: "text" }
 import example from "../../config/causeway.toml" with { type: "text" }
+import exampleHttp from "../../config/examples/http-routes.toml" with { type: "text" }
 import exampleApiServer from "../../config/examples/kube-apiserver.toml" with { type: "text" }
 import exampleOwnVm from "../../config/examples/kube-apiserver-own-vm.toml" with { type: "text" }
 import exampleMinimal from "../../config/examples/minimal.toml" with { type: "text" }
@@ -27,6 +28,7 @@ export const INSTALL_FILES: readonly InstallFile[] = [
   ours("/etc/modules-load.d/causeway.conf", modules),
   ours("/etc/sysusers.d/causeway.conf", sysusers),
   ours("/etc/causeway/reference.toml", reference),
+  ours("/etc/causeway/examples/http-routes.toml", exampleHttp),
   ours("/etc/causeway/examples/kube-apiserver.toml", exampleApiServer),
   ours("/etc/causeway/examples/kube-apiserver-own-vm.toml", exampleOwnVm),
   ours("/etc/causeway/examples/minimal.toml", exampleMinimal),

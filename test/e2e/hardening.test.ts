@@ -5,7 +5,7 @@
  * together by hand still show that the edge lives with them.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { chmodSync, chownSync, readFileSync } from "node:fs"
+import { chmodSync, chownSync, copyFileSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { defaultBinary, startEdge } from "../lab/edge.ts"
 import { startProbe } from "../lab/probe.ts"
@@ -170,7 +170,14 @@ describe.skipIf(!canRunSystemd())("under systemd", () => {
 
 test("by hand: another user, three capabilities, read-only files, and everything works", async () => {
   const host = stage.edge
-  const edge = await startEdge(host, config(54, 84), { ready: false, wrapper: restricted() })
+  // The repository may be where only root can look.
+  const binary = join(host.directory, "causeway")
+  copyFileSync(BINARY, binary)
+  const edge = await startEdge(host, config(54, 84), {
+    binary: [binary],
+    ready: false,
+    wrapper: restricted(),
+  })
   await edge.stop({ signal: "SIGKILL" })
   // The lab's folder is root's: the edge's own becomes its user's, those above can be passed.
   for (const path of [stage.lab.directory, host.directory]) chmodSync(path, 0o711)

@@ -10,11 +10,12 @@
  * File time limit: 300 s
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import packageJson from "../../package.json" with { type: "json" }
 import { defaultBinary } from "../lab/edge.ts"
-import { runCommand } from "../lab/process.ts"
+import { execCommand, runCommand } from "../lab/process.ts"
 import { canRunSystemd } from "../lab/systemd.ts"
 import { eventually } from "../lab/wait.ts"
 import { startConnectors, startSessions } from "./mysql-clients.ts"
@@ -70,6 +71,20 @@ describe("what it names exists", () => {
     expect(line).toBeDefined()
     if (value.startsWith('"')) expect(REFERENCE).toContain(value.replaceAll('"', ""))
   })
+})
+
+test("the route that it asks about is in the example that it names", async () => {
+  const command = README.codeSpans.find((span) => span.startsWith("causeway route ")) ?? ""
+  const folder = mkdtempSync(join(tmpdir(), "causeway-readme-"))
+  const example = readFileSync(join(ROOT, "config/examples/http-routes.toml"), "utf8")
+  writeFileSync(join(folder, "c.toml"), example.replaceAll("/etc/causeway/tls/", `${folder}/`))
+  const pair = ["-keyout", join(folder, "k8s.com.key"), "-out", join(folder, "k8s.com.crt")]
+  await execCommand([...SELF_SIGNED, "-subj", "/CN=k8s.com", ...pair])
+  const words = command.split(" ").slice(1)
+  const result = await runCommand([BINARY, ...words, "-c", join(folder, "c.toml")])
+  rmSync(folder, { recursive: true })
+  expect(result).toMatchObject({ exitCode: 0, stderr: "" })
+  expect(result.stdout).toContain("to pool apiv1 as /items\n")
 })
 
 describe.each(["ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"])("%s", (name) => {
@@ -274,6 +289,17 @@ function firstLine(text: string): string {
 function unique(list: readonly string[]): string[] {
   return [...new Set(list)]
 }
+
+const SELF_SIGNED = [
+  "openssl",
+  "req",
+  "-x509",
+  "-nodes",
+  "-newkey",
+  "ec",
+  "-pkeyopt",
+  "ec_paramgen_curve:P-256",
+]
 
 /** Not in the lab: another machine's terminal, a journal. */
 const UNTRIED = [
