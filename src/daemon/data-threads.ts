@@ -49,6 +49,8 @@ import { workerEntry } from "./worker-entry.ts"
 const HUNG_AFTER_MS = 600
 /** From its start to its first beat: some 30 ms, more where the machine is busy. */
 const LOADED_AFTER_MS = 10_000
+/** Compiling a route table: 10 µs a route measured, five times that granted. */
+const WORK_MS_PER_ROUTE = 0.05
 const WATCH_INTERVAL_MS = 100
 /** More ends than this within the window: something is wrong that a restart does not mend. */
 const DEATHS_MAX = 5
@@ -225,14 +227,17 @@ export class DataThreads {
     removed: readonly Listener[],
   ): Promise<void> {
     const set = listeners.set.map(({ id }) => this.#listenerFor(thread.index, id))
-    const hasLetGo = await thread.ask((id) => ({
-      type: "configure",
-      id,
-      pools,
-      services,
-      listeners: { set, remove: listeners.remove },
-      accessLog,
-    }))
+    const hasLetGo = await thread.ask(
+      (id) => ({
+        type: "configure",
+        id,
+        pools,
+        services,
+        listeners: { set, remove: listeners.remove },
+        accessLog,
+      }),
+      compileMs(services.set),
+    )
     for (const { sockets } of removed) {
       const socket = sockets[thread.index]
       if (socket === undefined) continue
@@ -386,17 +391,20 @@ export class DataThreads {
     this.#restarts++
     const replacement = this.#spawn(index)
     this.#threads[index] = replacement
-    void replacement.ask((id) => ({
-      type: "configure",
-      id,
-      pools: { set: [...this.#pools.values()], remove: [] },
-      services: { set: [...this.#services.values()], remove: [] },
-      listeners: {
-        set: this.#servedIds().map((id) => this.#listenerFor(index, id)),
-        remove: [],
-      },
-      accessLog: this.#accessLog,
-    }))
+    void replacement.ask(
+      (id) => ({
+        type: "configure",
+        id,
+        pools: { set: [...this.#pools.values()], remove: [] },
+        services: { set: [...this.#services.values()], remove: [] },
+        listeners: {
+          set: this.#servedIds().map((id) => this.#listenerFor(index, id)),
+          remove: [],
+        },
+        accessLog: this.#accessLog,
+      }),
+      compileMs([...this.#services.values()]),
+    )
     if (why === "hung") this.#hung.add(thread)
   }
 
@@ -454,6 +462,11 @@ export class DataThreads {
   }
 }
 
+/** How long a thread may be silent while it compiles these. */
+function compileMs(services: readonly DataHttpService[]): number {
+  return services.reduce((sum, { routeRows }) => sum + routeRows.length, 0) * WORK_MS_PER_ROUTE
+}
+
 /** One Worker and what control knows of it. */
 class DataThread {
   readonly index: number
@@ -468,6 +481,8 @@ class DataThread {
   readonly markStarted: () => void
   readonly markEnded: () => void
   readonly #answers = new Map<number, () => void>()
+  /** What it was last told that takes long; id 0: nothing. */
+  #work = { id: 0, ms: 0 }
   #lastBeats = -1
   #lastBeatAt: Instant = monotonicNow()
   #nextId = 1
@@ -484,11 +499,16 @@ class DataThread {
     this.markEnded = ended.resolve
   }
 
-  /** Sends a message that `done` answers. False when there is no answer and the thread lives on. */
-  async ask(message: (id: number) => ToDataThread): Promise<boolean> {
+  /**
+   * Sends a message that `done` answers; `workMs` is how long obeying it may take, with no
+   * heartbeat meanwhile. False when there is no answer and the thread
+   * lives on.
+   */
+  async ask(message: (id: number) => ToDataThread, workMs = 0): Promise<boolean> {
     const id = this.#nextId++
     const answered = Promise.withResolvers<boolean>()
-    const patience = setTimeout(() => answered.resolve(false), ANSWER_WAIT_MS)
+    const patience = setTimeout(() => answered.resolve(false), ANSWER_WAIT_MS + workMs)
+    if (workMs > 0) this.#work = { id, ms: workMs }
     this.#answers.set(id, () => answered.resolve(true))
     this.mailbox.post(message(id))
     const hasAnswered = await Promise.race([answered.promise, this.ended.then(() => true)])
@@ -499,6 +519,7 @@ class DataThread {
 
   answer(id: number): void {
     this.#answers.get(id)?.()
+    if (this.#work.id === id) this.#work = { id: 0, ms: 0 }
   }
 
   /** Whether its heart has not moved for too long. */
@@ -510,6 +531,7 @@ class DataThread {
       return false
     }
     // A thread that has not entered its loop yet is still being loaded.
-    return now - this.#lastBeatAt > (beats === 0 ? LOADED_AFTER_MS : HUNG_AFTER_MS)
+    const patienceMs = beats === 0 ? LOADED_AFTER_MS : HUNG_AFTER_MS
+    return now - this.#lastBeatAt > patienceMs + this.#work.ms
   }
 }
