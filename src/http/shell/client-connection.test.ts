@@ -126,6 +126,7 @@ describe("a request that is refused", () => {
     client.send("x\r\n")
     expect(client.untilEnd().text).toMatch(/^HTTP\/1.1 400 Bad Request\r\n/)
     expect(peer.untilEnd()).toEqual({ text: "1\r\na\r\n", how: RESET })
+    client.close()
     expect(harness.balance()).toEqual([])
     expect(harness.reasons()).toEqual({ bad_request: 1 })
   })
@@ -141,6 +142,7 @@ describe("a request that is refused", () => {
     client.send("3\r\n123\r\n0\r\n\r\n")
     expect(client.untilEnd().text).toMatch(/^HTTP\/1.1 413 /)
     expect(peer.untilEnd()).toEqual({ text: "8\r\n12345678\r\n", how: RESET })
+    client.close()
     expect(harness.balance()).toEqual([])
   })
 })
@@ -275,8 +277,9 @@ describe("time", () => {
     }
     expect(client.untilEnd().text).toMatch(/^HTTP\/1.1 408 /)
     expect(peer.untilEnd()).toMatchObject({ how: RESET, text: expect.stringMatching(/12345$/) })
-    expect(harness.reasons()).toEqual({ client_timeout: 1 })
+    client.close()
     expect(harness.balance()).toEqual([])
+    expect(harness.reasons()).toEqual({ client_timeout: 1 })
   })
 
   test("for a client that takes nothing ends with a reset: half an answer is none", () => {

@@ -46,6 +46,7 @@ function answered(request: string, response: string, at = endpoint): string {
   peer.send(response)
   peer.close()
   const { text } = client.untilEnd()
+  client.close()
   return text
 }
 
