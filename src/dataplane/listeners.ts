@@ -4,7 +4,7 @@ import type { RouteResources } from "../http/compiled-route.ts"
 import { HttpListener, type HttpListenerSettings, type SecureLayer } from "../http/driver.ts"
 import { RouteTable } from "../http/route-table.ts"
 import type { HttpContext, HttpSettings } from "../http/shell/context.ts"
-import { addressBytes } from "../net/address.ts"
+import { type Address, addressBytes, type Prefix } from "../net/address.ts"
 import { PrefixSet } from "../net/prefix-set.ts"
 import type { StreamContext } from "../stream/context.ts"
 import { StreamListener } from "../stream/driver.ts"
@@ -17,6 +17,7 @@ interface HttpService {
   readonly spec: DataHttpService
   readonly tls: ServerTls | undefined
   readonly secure: SecureLayer | undefined
+  readonly sendsProxyHeader: HttpListenerSettings["sendsProxyHeader"]
   readonly settings: Omit<HttpSettings, "endpoint" | "isTls">
 }
 
@@ -82,6 +83,7 @@ export class Listeners {
       spec,
       tls,
       secure: tls === undefined ? undefined : secureLayer(this.#http, { tls, timeoutMs }),
+      sendsProxyHeader: membership(spec.config.acceptProxyProtocol),
       settings: compileSettings(spec, this.#resources),
     }
   }
@@ -108,6 +110,7 @@ export class Listeners {
       isTls: spec.isTls,
       allow,
       deny,
+      sendsProxyHeader: service.sendsProxyHeader,
       secure: spec.isTls ? service.secure : undefined,
     }
   }
@@ -117,19 +120,24 @@ function compileSettings(
   { config, row, routeRows }: DataHttpService,
   resources: RouteResources,
 ): HttpService["settings"] {
-  const trusted = new PrefixSet(config.trustedProxies)
   return {
     name: config.name,
     row,
     routes: new RouteTable({ http: config, rows: routeRows }, resources),
     limits: config.limits,
     timeouts: config.timeouts,
-    trusts: (client) => {
-      if (trusted.isEmpty) return false
-      const bytes = addressBytes(client)
-      return trusted.contains(bytes, 0, bytes.length)
-    },
+    trusts: membership(config.trustedProxies) ?? (() => false),
     maxConnections: config.maxConnections,
+  }
+}
+
+/** Whether an address is in one of these; undefined when there are none. */
+function membership(prefixes: readonly Prefix[]): ((address: Address) => boolean) | undefined {
+  if (prefixes.length === 0) return undefined
+  const set = new PrefixSet(prefixes)
+  return (address) => {
+    const bytes = addressBytes(address)
+    return set.contains(bytes, 0, bytes.length)
   }
 }
 

@@ -1,15 +1,20 @@
 /** An HTTP listening socket on one data thread: a client connection for each. */
 import { Acceptor, type AcceptorOwner } from "../connection/acceptor.ts"
+import { ProxyHeader, type ProxyHeaderFailure } from "../connection/proxy-header.ts"
 import { PlainTransport, type Transport } from "../connection/transport.ts"
 import { decodeSockaddr } from "../linux/sockaddr.ts"
 import { peerSockaddr } from "../linux/tcp.ts"
 import type { Address, Prefix } from "../net/address.ts"
+import type { HttpEndReason } from "./counters.ts"
 import { ClientConnection } from "./shell/client-connection.ts"
 import type { HttpContext, HttpSettings } from "./shell/context.ts"
 
 export interface HttpListenerSettings extends HttpSettings {
+  /** Asked of who connects, which is the proxy where there is one; routes ask of the client. */
   readonly allow: readonly Prefix[]
   readonly deny: readonly Prefix[]
+  /** Whether this peer must begin with a PROXY protocol header; undefined: nobody does. */
+  readonly sendsProxyHeader: ((peer: Address) => boolean) | undefined
   /** Undefined for a plain listener. */
   readonly secure: SecureLayer | undefined
 }
@@ -25,6 +30,15 @@ export interface SecureUser {
   secured(transport: Transport): void
   /** The client is lost, and the socket about to be closed. */
   failed(reason: string, detail: string): void
+}
+
+/** Somebody who connected, and as whom it is served: with the settings of that moment. */
+interface AcceptedClient {
+  readonly fd: number
+  readonly settings: HttpListenerSettings
+  readonly address: Address
+  /** Where it connected to. */
+  readonly port: number
 }
 
 export class HttpListener implements AcceptorOwner {
@@ -59,44 +73,69 @@ export class HttpListener implements AcceptorOwner {
     this.#context.counters.add(this.#settings.row, reason, 1)
   }
 
-  start(client: number): void {
-    const { counters } = this.#context
+  start(fd: number): void {
     const settings = this.#settings
     const { address } = decodeSockaddr(peerSockaddr)
-    counters.add(settings.row, "connections", 1)
-    if (settings.secure === undefined) {
-      const transport = new PlainTransport(client)
-      new ClientConnection(this.#context, settings, { transport, address })
-      return
-    }
-    settings.secure.begin(client, {
-      secured: (transport) => {
-        new ClientConnection(this.#context, settings, { transport, address }).readNow()
+    this.#context.counters.add(settings.row, "connections", 1)
+    const client = { fd, settings, address, port: settings.endpoint.port }
+    if (settings.sendsProxyHeader?.(address) === true) return this.#awaitProxyHeader(client)
+    this.#serve(client)
+  }
+
+  /** What follows is served as if it came from the client that the header names. */
+  #awaitProxyHeader(proxy: AcceptedClient): void {
+    const { fd, settings } = proxy
+    new ProxyHeader(this.#context.reactor, {
+      fd,
+      timeoutMs: settings.timeouts.headMs,
+      user: {
+        received: (endpoints) => {
+          if (endpoints === undefined) return this.#serve(proxy)
+          const { source, destination } = endpoints
+          this.#serve({ fd, settings, address: source.address, port: destination.port })
+        },
+        failed: (failure) => {
+          this.#lost(proxy, endReasonOf(failure))
+          this.#tellFailure("PROXY protocol header missing", proxy, { reason: failure })
+        },
+        fault: (error) => this.fail(error),
       },
-      failed: (reason, detail) =>
-        this.#handshakeFailed({ client, settings, reason, detail, address }),
     })
   }
 
-  #handshakeFailed(failure: {
-    readonly client: number
-    readonly settings: HttpListenerSettings
-    readonly address: Address
-    readonly reason: string
-    readonly detail: string
-  }): void {
-    const { counters, ledger, budget, log } = this.#context
-    const { row, name } = failure.settings
-    counters.add(row, "connections", -1)
-    counters.add(row, "handshake_failed", 1)
-    ledger.release(failure.client)
-    budget.release(1)
-    log("debug", "TLS handshake failed", {
-      listener: name,
-      client: failure.address,
-      reason: failure.reason,
-      detail: failure.detail,
+  #serve(client: AcceptedClient): void {
+    const { fd, settings, address, port } = client
+    if (settings.secure === undefined) {
+      const transport = new PlainTransport(fd)
+      new ClientConnection(this.#context, settings, { transport, address, port })
+      return
+    }
+    settings.secure.begin(fd, {
+      secured: (transport) => {
+        new ClientConnection(this.#context, settings, { transport, address, port }).readNow()
+      },
+      failed: (reason, detail) => {
+        this.#lost(client, "handshake_failed")
+        this.#tellFailure("TLS handshake failed", client, { reason, detail })
+      },
     })
+  }
+
+  /** Before it was a connection that counts for itself. */
+  #lost({ fd, settings }: AcceptedClient, reason: HttpEndReason): void {
+    const { counters, ledger, budget } = this.#context
+    counters.add(settings.row, "connections", -1)
+    counters.add(settings.row, reason, 1)
+    ledger.release(fd)
+    budget.release(1)
+  }
+
+  #tellFailure(
+    message: string,
+    { settings, address }: AcceptedClient,
+    why: Readonly<Record<string, string>>,
+  ): void {
+    this.#context.log("debug", message, { listener: settings.name, client: address, ...why })
   }
 
   warn(message: string, fields: Readonly<Record<string, string | number>>): void {
@@ -109,4 +148,10 @@ export class HttpListener implements AcceptorOwner {
       error: String(error),
     })
   }
+}
+
+function endReasonOf(failure: ProxyHeaderFailure): HttpEndReason {
+  const isOurs =
+    failure === "address_released" || failure === "stopped" || failure === "internal_error"
+  return isOurs ? failure : "bad_proxy_header"
 }

@@ -40,9 +40,10 @@ export interface ProxiedEndpoints {
 }
 
 /**
- * signature: neither version begins so; line: version 1 in any other form; version, command, family:
- * values that version 2 does not have; length: too short for its addresses, or longer than we read;
- * field: the fields do not fill the header exactly; checksum: PP2_TYPE_CRC32C does not match.
+ * signature: neither version begins so; line: version 1 in any other form; address, port: not what
+ * its first word promises; version, command, family: values that version 2 does not have; length:
+ * too short for its addresses, or longer than we read; field: the fields do not fill the header
+ * exactly; checksum: PP2_TYPE_CRC32C does not match.
  */
 export type ProxyHeaderFault =
   | "signature"
@@ -59,7 +60,7 @@ export type ProxyHeaderFault =
 export type ProxyHeaderResult =
   | {
       readonly type: "complete"
-      /** Undefined: the sender speaks for itself (LOCAL), or does not know (UNKNOWN, UNSPEC). */
+      /** Undefined: the sender speaks for itself (LOCAL) or does not know (UNKNOWN, UNSPEC). */
       readonly endpoints: ProxiedEndpoints | undefined
       /** What follows is the connection's own. */
       readonly headerBytes: number
@@ -67,7 +68,7 @@ export type ProxyHeaderResult =
   | { readonly type: "incomplete" }
   | { readonly type: "fault"; readonly reason: ProxyHeaderFault }
 
-/** What follows the fixed part of version 2. Senders stay far below: the text asks for 536 bytes. */
+/** What follows the fixed part of version 2; the text expects senders to stay within 536 bytes. */
 const REST_BYTES_MAX = 4096
 const FIXED_BYTES = 16
 /** A reader that holds so many bytes has the whole header. */

@@ -41,7 +41,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   wire: ["net"],
   pool: ["net", "metrics", "type config"],
   config: ["net"],
-  connection: ["net", "pool", "linux"],
+  connection: ["net", "wire", "pool", "linux"],
   linux: ["net", "wire"],
   log: ["net", "type config"],
   admin: ["net", "log", "metrics", "linux", "type config", "type pool"],

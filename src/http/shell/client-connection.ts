@@ -87,7 +87,12 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
   constructor(
     context: HttpContext,
     settings: HttpSettings,
-    client: { readonly transport: Transport; readonly address: Address },
+    client: {
+      readonly transport: Transport
+      readonly address: Address
+      /** The port it connected to, which may be that of a proxy before us. */
+      readonly port: number
+    },
   ) {
     super()
     this.context = context
@@ -97,7 +102,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
     this.address = client.address
     this.isTrusted = settings.trusts(client.address)
     this.isTls = settings.isTls
-    this.port = settings.endpoint.port
+    this.port = client.port
     const { reactor } = context
     this.#deadline = after(reactor.now, settings.timeouts.headMs)
     reactor.add(this.transport.fd, READ_EVENTS, this)
