@@ -44,6 +44,11 @@ function errorOf(client: Peer): string[] {
   return [head[0] as string, head.find((line) => line.startsWith("Proxy-Status")) ?? ""]
 }
 
+/** RFC 9209 §2.3: what is said of a response that is none. */
+function proxyErrorOf(response: string): string {
+  return response.length > 65_536 ? "http_response_header_section_size" : "http_protocol_error"
+}
+
 function served(peer: Peer, response = OK): void {
   peer.takeHead()
   peer.send(response)
@@ -167,7 +172,7 @@ describe("a server that does not answer", () => {
       peer.send(garbage)
       expect(errorOf(client)).toEqual([
         "HTTP/1.1 502 Bad Gateway",
-        "Proxy-Status: causeway; error=http_protocol_error",
+        `Proxy-Status: causeway; error=${proxyErrorOf(garbage)}`,
       ])
       expect(peer.untilEnd().how).toBe(RESET)
       client.close()
@@ -320,6 +325,37 @@ describe("a kept connection", () => {
     expect(server.tryAccept()).toBeUndefined()
     client.close()
     expect(harness.balance()).toEqual([])
+  })
+
+  test("that is closed while the request is on its way costs a retry at another server", () => {
+    const neighbour = harness.server()
+    harness.pool([server.endpoint, neighbour.endpoint])
+    const { client, peer } = kept()
+    client.send(GET)
+    const fresh = neighbour.accept()
+    served(fresh)
+    client.take(OK)
+    client.send(GET)
+    peer.takeHead()
+    peer.close()
+    const next = neighbour.accept()
+    served(next)
+    client.take(OK)
+    expect(server.tryAccept()).toBeUndefined()
+  })
+
+  test("that is closed while the request of a bound client is on its way costs a retry", () => {
+    const neighbour = harness.server()
+    harness.pool([server.endpoint, neighbour.endpoint])
+    endpoint = harness.listen({ decide: forward({}, { stickySlot: 1 }) })
+    const { client, peer } = kept()
+    client.send(GET)
+    peer.takeHead()
+    peer.close()
+    const next = server.accept()
+    served(next)
+    client.take(OK)
+    expect(neighbour.tryAccept()).toBeUndefined()
   })
 
   test("that is closed at the same moment costs a POST nothing", () => {

@@ -319,15 +319,15 @@ export class Exchange implements UpstreamUser {
     if (this.#isUploading && this.#client.isReadable) this.#pumpUp()
   }
 
-  #pick(pool: ServerPool): PoolServer | undefined {
+  #pick(pool: ServerPool, without = this.#tried): PoolServer | undefined {
     const { context, address } = this.#client
     const { stickySlot } = this.#decision
     if (stickySlot >= 0) {
-      const sticky = pool.pool.usable(stickySlot, context.reactor.now, this.#tried)
+      const sticky = pool.pool.usable(stickySlot, context.reactor.now, without)
       if (sticky !== undefined) return sticky
     }
     const key = pool.usesClientHash ? hashText(address) : 0
-    return pool.pool.pick(key, context.reactor.now, this.#tried)
+    return pool.pool.pick(key, context.reactor.now, without)
   }
 
   #open(server: PoolServer): void {
@@ -442,7 +442,9 @@ export class Exchange implements UpstreamUser {
       server: upstream.server.name,
       reason,
     })
-    this.#refuse(502, "bad_response", "http_protocol_error")
+    const isTooLarge = reason === "head-too-large" || reason === "too-many-fields"
+    const error = isTooLarge ? "http_response_header_section_size" : "http_protocol_error"
+    this.#refuse(502, "bad_response", error)
   }
 
   /** 100, 103: on to the client, then the final response follows (RFC 9110 §15.2). */
@@ -643,7 +645,7 @@ export class Exchange implements UpstreamUser {
     if (isStale && this.#mayRepeat(1)) {
       this.#dropUpstream()
       this.#countRetry()
-      return this.#open(upstream.server)
+      return this.#open(this.#insteadOf(upstream.server))
     }
     if (this.#repeatElsewhere()) return
     this.#refuse(
@@ -651,6 +653,16 @@ export class Exchange implements UpstreamUser {
       "server_aborted",
       cause === "connection closed" ? "connection_terminated" : "connection_read_error",
     )
+  }
+
+  /**
+   * For a request whose kept connection `server` has closed: that may be how it began to stop, so
+   * another one is the safer choice, but not for a client that is bound to it.
+   */
+  #insteadOf(server: PoolServer): PoolServer {
+    const pool = this.#pool as ServerPool
+    const isBound = pool.usesClientHash || server.slot === this.#decision.stickySlot
+    return (isBound ? undefined : this.#pick(pool, [...this.#tried, server])) ?? server
   }
 
   #mayRepeat(attempts: number): boolean {
