@@ -5,16 +5,17 @@
  *
  * Options: `--rounds N` (default 11; figures are medians), `--idle N` connections for the memory
  * figure, `--patience SECONDS` (default 90) to spend on repeating samples that other programs
- * disturbed, `--json FILE`, `--part NAME`, `--quick` (a smoke test: one short round, figures mean
+ * disturbed, `--json FILE`, `--only PART`, `--quick` (a smoke test: one short round, figures mean
  * nothing), `--no-build`. The exit code says whether it could measure, not what: a target that is
  * missed reads "MISS".
  *
- * A further part (L7) is one more entry of `PARTS`.
+ * A further part is one more entry of `PARTS`.
  */
 import { cpus, loadavg, release } from "node:os"
 import { parseArgs } from "node:util"
 import { type Arena, createArena } from "./bench/arena.ts"
 import { contenderVersions } from "./bench/contender.ts"
+import { runHttpPart } from "./bench/http.ts"
 import { formatPart, type PartResult, toJson } from "./bench/report.ts"
 import { FULL, QUICK, type Settings } from "./bench/settings.ts"
 import { runStreamPart } from "./bench/stream.ts"
@@ -23,7 +24,7 @@ import { setUpPeers } from "./setup-peers.ts"
 
 type Part = (arena: Arena, settings: Settings, say: (line: string) => void) => Promise<PartResult>
 
-const PARTS: Readonly<Record<string, Part>> = { stream: runStreamPart }
+const PARTS: Readonly<Record<string, Part>> = { stream: runStreamPart, http: runHttpPart }
 
 interface Options {
   readonly settings: Settings
@@ -77,7 +78,7 @@ function parseOptions(words: readonly string[]): Options {
       idle: { type: "string" },
       patience: { type: "string" },
       json: { type: "string" },
-      part: { type: "string" },
+      only: { type: "string" },
       quick: { type: "boolean", default: false },
       "no-build": { type: "boolean", default: false },
     },
@@ -89,8 +90,8 @@ function parseOptions(words: readonly string[]): Options {
     idleConnections: count(values.idle, base.idleConnections),
     patienceSeconds: count(values.patience, base.patienceSeconds, 0),
   }
-  const parts = Object.entries(PARTS).filter(([name]) => (values.part ?? name) === name)
-  if (parts.length === 0) throw new Error(`bench: no part ${values.part}`)
+  const parts = Object.entries(PARTS).filter(([name]) => (values.only ?? name) === name)
+  if (parts.length === 0) throw new Error(`bench: no part ${values.only}`)
   return {
     settings,
     parts: parts.map(([, part]) => part),

@@ -35,7 +35,7 @@ export const SMALL_PATH = "/small"
 export const BULK_PATH = "/bulk"
 
 export const PROXY_CORE = 1
-const LOAD_CORE = 0
+export const LOAD_CORE = 0
 /** Put before a program, keeps it beside the load. */
 export const ON_LOAD_CORE = ["taskset", "--cpu-list", String(LOAD_CORE)]
 export const ON_PROXY_CORE = ["taskset", "--cpu-list", String(PROXY_CORE)]

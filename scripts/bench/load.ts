@@ -7,6 +7,7 @@ import { join } from "node:path"
 import type { Host } from "../../test/lab/host.ts"
 import type { ManagedProcess } from "../../test/lab/process.ts"
 import { BULK_PATH, ON_LOAD_CORE, SMALL_PATH } from "./arena.ts"
+import type { HandshakeOptions } from "./handshake-client.ts"
 import type { IdleOptions } from "./idle-client.ts"
 import type { PacedOptions, PacedResult } from "./paced-client.ts"
 
@@ -21,13 +22,19 @@ export interface WrkOptions {
   readonly connections: number
   /** A new connection for each request. */
   readonly close?: boolean
+  readonly scheme?: "http" | "https"
+  /** Default: the target. */
+  readonly host?: string
+  readonly path?: string
 }
 
 /** Closed loop: every connection sends its next request when it has its answer. */
 export async function wrk(client: Host, target: string, options: WrkOptions): Promise<LoadResult> {
-  const header = options.close === true ? ["-H", "Connection: close"] : []
+  const { scheme = "http", host = target, path = SMALL_PATH } = options
+  const header = ["-H", `Host: ${host}`]
+  if (options.close === true) header.push("-H", "Connection: close")
   const sizes = ["-t1", `-c${options.connections}`, `-d${options.seconds}s`, "--timeout", "5s"]
-  const argv = ["wrk", ...sizes, ...header, `http://${target}${SMALL_PATH}`]
+  const argv = ["wrk", ...sizes, ...header, `${scheme}://${target}${path}`]
   const output = await client.exec([...ON_LOAD_CORE, ...argv])
   if (/Socket errors|Non-2xx/.test(output)) throw new Error(`wrk against ${target}:\n${output}`)
   const match = /(\d+) requests in ([\d.]+)s/.exec(output)
@@ -62,6 +69,15 @@ export async function paced(client: Host, options: PacedOptions): Promise<PacedR
   const least = ["chrt", "--idle", "0"]
   const argv = [...least, process.execPath, program("paced-client"), JSON.stringify(options)]
   return JSON.parse(await client.exec([...ON_LOAD_CORE, ...argv]))
+}
+
+/** Full TLS handshakes, each with one request (`handshake-client.ts`). */
+export async function handshakes(client: Host, options: HandshakeOptions): Promise<LoadResult> {
+  const startedAt = performance.now()
+  const argv = [process.execPath, program("handshake-client"), JSON.stringify(options)]
+  const output = await client.exec([...ON_LOAD_CORE, ...argv])
+  const seconds = (performance.now() - startedAt) / 1e3
+  return { requests: Number(/done (\d+)/.exec(output)?.[1]), seconds }
 }
 
 /** Resolves when all connections are open and quiet; stop the program to close them. */

@@ -8,28 +8,46 @@
  */
 import { pssBytes } from "./accounting.ts"
 import type { Arena } from "./arena.ts"
-import { COLUMNS, type Column, startContender } from "./contender.ts"
-import { holdIdle, SMALL_REQUEST, wrk } from "./load.ts"
+import { COLUMNS, type Column, type Configurations, startContender } from "./contender.ts"
+import { holdIdle, type WrkOptions, wrk } from "./load.ts"
 import { newRow, type Row } from "./report.ts"
 import type { Settings } from "./settings.ts"
-import { endpointOf, STREAM_CONFIGURATIONS } from "./stream-configurations.ts"
 
-export async function measureMemory(arena: Arena, settings: Settings): Promise<Row[]> {
+/** Whose memory: a part of the benchmark. */
+export interface MemorySubject {
+  /** First word of the rows' ids. */
+  readonly id: string
+  readonly configurations: Configurations
+  readonly targetOf: (column: Column) => string
+  /** The first load of a fresh process. */
+  readonly load: Pick<WrkOptions, "host" | "path">
+  /** What each client has answered. */
+  readonly request: string
+  readonly growthTarget?: Pick<Row, "ratioMax" | "peer">
+}
+
+export async function measureMemory(
+  arena: Arena,
+  settings: Settings,
+  subject: MemorySubject,
+): Promise<Row[]> {
   const columns = COLUMNS.map((column) => ({ contender: { column }, label: "" }))
   const growth = newRow(columns, {
-    id: "stream.idle.memory",
+    ...subject.growthTarget,
+    id: `${subject.id}.idle.memory`,
     title: "memory per idle connection",
     unit: "KiB",
   })
   const rest = newRow(columns, {
-    id: "stream.rest.memory",
+    id: `${subject.id}.rest.memory`,
     title: "memory without connections",
     unit: "MiB",
   })
+  const connections = settings.idleConnections
   for (let round = 0; round < settings.memoryRounds; round += 1) {
     for (const [index, column] of COLUMNS.entries()) {
-      const sample = await measureOne(arena, column, settings.idleConnections)
-      growth.series[index]?.samples.push(sample.growthBytes / settings.idleConnections / 1024)
+      const sample = await measureOne(arena, subject, { column, connections })
+      growth.series[index]?.samples.push(sample.growthBytes / connections / 1024)
       rest.series[index]?.samples.push(sample.restBytes / 1024 ** 2)
     }
   }
@@ -38,16 +56,16 @@ export async function measureMemory(arena: Arena, settings: Settings): Promise<R
 
 async function measureOne(
   { client, edge }: Arena,
-  column: Column,
-  connections: number,
+  { configurations, targetOf, load, request }: MemorySubject,
+  { column, connections }: { readonly column: Column; readonly connections: number },
 ): Promise<{ restBytes: number; growthBytes: number }> {
-  const contender = await startContender(edge, column, STREAM_CONFIGURATIONS)
-  const target = endpointOf(column, "web")
+  const contender = await startContender(edge, column, configurations)
+  const target = targetOf(column)
   // What a first load allocates once (code, pools, heap) is not the connections'.
-  await wrk(client, target, { seconds: 1, connections: 50 })
+  await wrk(client, target, { seconds: 1, connections: 50, ...load })
   await Bun.sleep(SETTLE_MS)
   const restBytes = pssBytes(contender.pids)
-  const holder = await holdIdle(client, { target, connections, request: SMALL_REQUEST })
+  const holder = await holdIdle(client, { target, connections, request })
   await Bun.sleep(SETTLE_MS)
   if (!holder.running) throw new Error(`${column} did not keep ${connections} idle connections`)
   const growthBytes = pssBytes(contender.pids) - restBytes

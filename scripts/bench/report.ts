@@ -19,6 +19,8 @@ export interface Row {
   readonly unit: string
   /** The ratio that is accepted; absent: shown for information. */
   readonly ratioMax?: number
+  /** Whom the target is about; absent: the better peer. */
+  readonly peer?: "haproxy" | "nginx"
   readonly series: readonly Series[]
 }
 
@@ -53,7 +55,8 @@ export function judge(row: Row): Verdict {
     haproxy: bestOf(row, "haproxy"),
     nginx: bestOf(row, "nginx"),
   }
-  const peer = Math.min(median(best.haproxy.samples), median(best.nginx.samples))
+  const peers = row.peer === undefined ? (["haproxy", "nginx"] as const) : [row.peer]
+  const peer = Math.min(...peers.map((column) => median(best[column].samples)))
   const ratio = median(best.causeway.samples) / peer
   return { best, ratio, passed: row.ratioMax === undefined ? undefined : ratio <= row.ratioMax }
 }

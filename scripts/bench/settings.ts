@@ -12,6 +12,8 @@ export interface Settings {
   readonly bulkFiles: number
   /** Requests of one sample at a fixed rate. */
   readonly pacedSeconds: number
+  /** TLS connections of one sample. */
+  readonly handshakes: number
   /** Idle connections opened for the memory figure. */
   readonly idleConnections: number
   /** Fresh processes the memory figure is the median of. */
@@ -28,6 +30,7 @@ export const FULL: Settings = {
   bulkFileMib: 100,
   bulkFiles: 5,
   pacedSeconds: 2,
+  handshakes: 1_000,
   idleConnections: 2_000,
   memoryRounds: 3,
   warmUpRounds: 1,
@@ -40,6 +43,7 @@ export const QUICK: Settings = {
   bulkFileMib: 16,
   bulkFiles: 2,
   pacedSeconds: 0.5,
+  handshakes: 50,
   idleConnections: 100,
   memoryRounds: 1,
   warmUpRounds: 0,

@@ -7,13 +7,13 @@
 import { type Arena, arenaPids, BULK_PATH, ORIGIN_ADDRESS, SMALL_PATH, WEB_PORT } from "./arena.ts"
 import { COLUMNS, type Contender, startContender } from "./contender.ts"
 import { Disturbance } from "./disturbance.ts"
-import { wrk } from "./load.ts"
+import { SMALL_REQUEST, wrk } from "./load.ts"
 import { measureMemory } from "./memory.ts"
 import type { PartResult } from "./report.ts"
 import { type Entrant, runRounds } from "./rounds.ts"
 import type { Settings } from "./settings.ts"
 import { entrantsOf, streamCases } from "./stream-cases.ts"
-import { STREAM_CONFIGURATIONS } from "./stream-configurations.ts"
+import { endpointOf, STREAM_CONFIGURATIONS } from "./stream-configurations.ts"
 import { countSyscalls, describeSyscalls } from "./syscalls.ts"
 
 export async function runStreamPart(
@@ -22,7 +22,13 @@ export async function runStreamPart(
   say: (line: string) => void,
 ): Promise<PartResult> {
   say("stream: memory of idle connections")
-  const memory = await measureMemory(arena, settings)
+  const memory = await measureMemory(arena, settings, {
+    id: "stream",
+    configurations: STREAM_CONFIGURATIONS,
+    targetOf: (column) => endpointOf(column, "web"),
+    load: {},
+    request: SMALL_REQUEST,
+  })
   const contenders = await startAll(arena)
   const plain = entrantsOf(contenders, "web")
   await assertEqualAnswers(arena, [...plain, ...entrantsOf(contenders, "web-tuned")])
