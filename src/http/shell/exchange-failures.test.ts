@@ -157,6 +157,27 @@ describe("a server that does not answer", () => {
     })
   }
 
+  test("but closes is left for another, once, if the request may be repeated", () => {
+    const neighbour = harness.server()
+    for (const [request, tries] of [
+      [GET, 2],
+      [POST, 1],
+    ] as const) {
+      harness.pool([server.endpoint, neighbour.endpoint])
+      const client = ask(request, harness.listen())
+      const peers = [server, neighbour].slice(0, tries).map((each) => {
+        const peer = each.accept()
+        peer.takeHead()
+        peer.close()
+        return each
+      })
+      expect(errorOf(client)[0]).toBe("HTTP/1.1 502 Bad Gateway")
+      expect([server.tryAccept(), neighbour.tryAccept()]).toEqual([undefined, undefined])
+      expect(peers).toHaveLength(tries)
+    }
+    expect(harness.listener("retries")).toBe(1)
+  })
+
   for (const garbage of [
     "SSH-2.0-OpenSSH_9.2\r\n",
     "HTTP/1.1 200 OK\nA: b\n\n",

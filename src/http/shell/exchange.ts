@@ -639,13 +639,11 @@ export class Exchange implements UpstreamUser {
 
   /** The connection broke before a response came. */
   #serverFailed(cause: string): void {
-    const upstream = this.#upstream as UpstreamConnection
-    // A kept connection that ends without a word was closed while the request was on its way.
-    const isStale = upstream.exchanges > 0 && this.#heldResponse === undefined
-    if (isStale && this.#mayRepeat(1)) {
+    const next = this.#insteadOf(this.#upstream as UpstreamConnection)
+    if (next !== undefined) {
       this.#dropUpstream()
       this.#countRetry()
-      return this.#open(this.#insteadOf(upstream.server))
+      return this.#open(next)
     }
     if (this.#repeatElsewhere()) return
     this.#refuse(
@@ -656,13 +654,17 @@ export class Exchange implements UpstreamUser {
   }
 
   /**
-   * For a request whose kept connection `server` has closed: that may be how it began to stop, so
-   * another one is the safer choice, but not for a client that is bound to it.
+   * Who may be asked once more when a connection was closed without a word. That may be how a server
+   * begins to stop, so another one is the safer choice; but a kept connection may only have had its
+   * time, and then a client that is bound to the server, or has no other, stays with it.
    */
-  #insteadOf(server: PoolServer): PoolServer {
+  #insteadOf({ server, exchanges }: UpstreamConnection): PoolServer | undefined {
+    if (this.#heldResponse !== undefined || !this.#mayRepeat(1)) return undefined
     const pool = this.#pool as ServerPool
+    const same = exchanges > 0 ? server : undefined
     const isBound = pool.usesClientHash || server.slot === this.#decision.stickySlot
-    return (isBound ? undefined : this.#pick(pool, [...this.#tried, server])) ?? server
+    if (isBound && same !== undefined) return same
+    return this.#pick(pool, [...this.#tried, server]) ?? same
   }
 
   #mayRepeat(attempts: number): boolean {
