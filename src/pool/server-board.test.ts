@@ -87,6 +87,18 @@ describe("recordFailure()", () => {
     expect(isEjected(100_003)).toBe(true)
   })
 
+  test("is undone by a check that brings the server back, not by one more success", () => {
+    fail(100_000)
+    fail(100_000)
+    board.setHealth(0, "up")
+    expect(isEjected(100_001)).toBe(true)
+    board.setHealth(0, "down")
+    expect(isEjected(100_002)).toBe(true)
+    board.setHealth(0, "up")
+    expect(isEjected(100_003)).toBe(false)
+    expect(fail(100_004)).toBe(false)
+  })
+
   test("ejects again at the first failure after an ejection, until a success", () => {
     fail(100_000)
     fail(100_000)

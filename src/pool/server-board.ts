@@ -45,7 +45,12 @@ export class ServerBoard {
     return HEALTH[this.#read(slot, HEALTH_CELL)] ?? "unchecked"
   }
 
+  /**
+   * A check that brings a server back ends its ejection too, or each server of a rolling restart
+   * would stay without work for `failTimeoutMs`.
+   */
   setHealth(slot: number, health: Health): void {
+    if (health === "up" && this.health(slot) === "down") this.#forgetFailures(slot)
     this.#write(slot, HEALTH_CELL, HEALTH.indexOf(health))
   }
 
@@ -111,8 +116,7 @@ export class ServerBoard {
   recordSuccess(slot: number, now: Instant): void {
     const ejectedUntil = this.#read(slot, EJECTED_UNTIL_CELL)
     if (ejectedUntil === 0 || ejectedUntil > now) return
-    this.#write(slot, FAILS_CELL, 0)
-    this.#write(slot, EJECTED_UNTIL_CELL, 0)
+    this.#forgetFailures(slot)
   }
 
   /** Makes the row that of a server nothing is known of. */
@@ -120,6 +124,11 @@ export class ServerBoard {
     this.#cells.fill(0, slot * CELLS, (slot + 1) * CELLS)
     this.setWeight(slot, weight)
     this.setHealth(slot, health)
+  }
+
+  #forgetFailures(slot: number): void {
+    this.#write(slot, FAILS_CELL, 0)
+    this.#write(slot, EJECTED_UNTIL_CELL, 0)
   }
 
   #read(slot: number, cell: number): number {
