@@ -11,7 +11,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
-const FIXTURE = join(import.meta.dir, "../src/tls/fixtures/client-hellos.ts")
+const FIXTURE = join(import.meta.dir, "../src/wire/fixtures/client-hellos.ts")
 const WAIT_MS = 20_000
 const BYTES_PER_LINE = 48
 

@@ -20,7 +20,9 @@ export type HandshakeFailure =
   | "client_alert"
   | "protocol_error"
   | "internal_error"
-  /** Ended from outside: shutdown, or the address has moved. */
+  /** Ended from outside, see `OutsideReason`. */
+  | "address_released"
+  | "server_down"
   | "stopped"
 
 /** Reasons of sslerr.h (OpenSSL 3; its numbers are part of the ABI). 0: no reason but the end. */

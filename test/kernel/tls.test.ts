@@ -18,7 +18,7 @@ import { join } from "node:path"
 import { connect as connectTls, type TLSSocket } from "node:tls"
 import type { TlsConfig } from "../../src/config/http-config.ts"
 import { CERTIFICATES, KEYS } from "../../src/linux/fixtures/certificates.ts"
-import { CLIENT_HELLOS } from "../../src/tls/fixtures/client-hellos.ts"
+import { CLIENT_HELLOS } from "../../src/wire/fixtures/client-hellos.ts"
 import { execCommand, ManagedProcess, runCommand } from "../lab/process.ts"
 import { eventually } from "../lab/wait.ts"
 

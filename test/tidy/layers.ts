@@ -20,6 +20,7 @@ const SERVANTS: Readonly<Record<string, readonly string[]>> = {
   vrrp: ["announce"],
   stream: ["connection"],
   http: ["connection"],
+  tls: ["connection"],
 }
 
 /** Values and pure helpers that any machine may build on. */

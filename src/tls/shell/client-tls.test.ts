@@ -4,7 +4,7 @@ import { EPROTO } from "../../linux/errno.ts"
 import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
 import { until } from "../../linux/fixtures/tcp.ts"
 import { peek } from "../../linux/tcp.ts"
-import { parseClientHello } from "../client-hello.ts"
+import { parseClientHello } from "../../wire/client-hello.ts"
 import {
   CLIENT_SPEC,
   clientTls,

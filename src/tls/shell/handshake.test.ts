@@ -6,7 +6,8 @@ import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
 import { receiveText, sendText, tcpPair } from "../../linux/fixtures/tcp.ts"
 import { Reactor } from "../../linux/reactor.ts"
 import { closeFd, disableNagle, resetFd, send, shutdownWrite } from "../../linux/tcp.ts"
-import { CLIENT_HELLOS } from "../fixtures/client-hellos.ts"
+import type { Address } from "../../net/address.ts"
+import { CLIENT_HELLOS } from "../../wire/fixtures/client-hellos.ts"
 import { clientTls, closePairs, readText, serverTls, writeText } from "../fixtures/tls-pair.ts"
 import { TlsHandshake } from "./handshake.ts"
 import type { ServerTls } from "./server-tls.ts"
@@ -152,13 +153,14 @@ describe("TlsHandshake", () => {
     expect(receiveText(client)).not.toBe(-EAGAIN)
   })
 
-  test("abort() ends it once", () => {
+  test("end() ends it once, with RST", () => {
     const { client, handshake } = accept(serverTls())
     fds.push(client)
-    handshake.abort()
-    handshake.abort()
-    expect(heard).toEqual(["stopped: "])
-    expect(receiveText(client)).toBe("")
+    expect(handshake.localAddress()).toBe("127.0.0.1" as Address)
+    handshake.end("address_released")
+    handshake.end("stopped")
+    expect(heard).toEqual(["address_released: "])
+    expect(receiveText(client)).toBe(-ECONNRESET)
   })
 })
 

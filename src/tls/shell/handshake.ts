@@ -6,14 +6,14 @@
  * clients that do not come through are timed, counted and forgotten here.
  */
 
+import { LiveConnection, type OutsideReason } from "../../connection/live-connection.ts"
 import { NativeBytes } from "../../linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../../linux/epoll.ts"
 import { EAGAIN } from "../../linux/errno.ts"
-import type { Handler, Reactor } from "../../linux/reactor.ts"
-import { closeFd, peek } from "../../linux/tcp.ts"
-import type { Instant } from "../../net/time.ts"
-import { TimerEntry } from "../../net/timer-wheel.ts"
-import { CLIENT_HELLO_BYTES_MAX, parseClientHello } from "../client-hello.ts"
+import type { Reactor } from "../../linux/reactor.ts"
+import { closeFd, localEndpoint, peek, resetFd } from "../../linux/tcp.ts"
+import type { Address } from "../../net/address.ts"
+import { CLIENT_HELLO_BYTES_MAX, parseClientHello } from "../../wire/client-hello.ts"
 import { type HandshakeFailure, handshakeFailure } from "../handshake-failure.ts"
 import type { ServerTls } from "./server-tls.ts"
 import type { TlsTransport } from "./transport.ts"
@@ -38,7 +38,7 @@ const GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 
 const hello = new NativeBytes(CLIENT_HELLO_BYTES_MAX)
 
-export class TlsHandshake extends TimerEntry implements Handler {
+export class TlsHandshake extends LiveConnection {
   readonly fd: number
   readonly #reactor: Reactor
   readonly #tls: ServerTls
@@ -67,7 +67,7 @@ export class TlsHandshake extends TimerEntry implements Handler {
     reactor.arm(this, start.timeoutMs)
   }
 
-  handle(_fd: number, events: number): void {
+  override handle(_fd: number, events: number): void {
     this.#transport ??= this.#choose()
     if (this.#isOver) return
     if (this.#transport === undefined) {
@@ -92,18 +92,25 @@ export class TlsHandshake extends TimerEntry implements Handler {
     }
   }
 
-  onTimer(_now: Instant): void {
+  override onTimer(): void {
     this.#fail("timeout")
   }
 
-  fail(error: unknown): void {
+  override fail(error: unknown): void {
     this.#user.fault(error)
     this.#fail("internal_error")
   }
 
-  /** Ends it from outside. */
-  abort(): void {
-    this.#fail("stopped")
+  override endsWithServer(): boolean {
+    return false
+  }
+
+  override localAddress(): Address | undefined {
+    return localEndpoint(this.fd)?.address
+  }
+
+  override end(reason: OutsideReason): void {
+    this.#fail(reason, "reset")
   }
 
   /** Opens the connection as soon as it is clear with which certificate. */
@@ -125,13 +132,15 @@ export class TlsHandshake extends TimerEntry implements Handler {
     return this.#tls.open(this.fd, result.type === "complete" ? result.hello.serverName : "")
   }
 
-  #fail(failure: HandshakeFailure): void {
+  /** OpenSSL has sent its alert by then, if it has one to send. */
+  #fail(failure: HandshakeFailure, how: "finish" | "reset" = "finish"): void {
     if (this.#isOver) return
     this.#leave()
     this.#reactor.forget(this.fd)
     this.#user.handshakeFailed(this.fd, failure, this.#transport?.failure ?? "")
-    if (this.#transport === undefined) closeFd(this.fd)
-    else this.#transport.close("finish")
+    if (this.#transport !== undefined) this.#transport.close(how)
+    else if (how === "finish") closeFd(this.fd)
+    else resetFd(this.fd)
   }
 
   #leave(): void {

@@ -116,13 +116,14 @@ describe("client certificates", () => {
 })
 
 describe("close()", () => {
-  test("leaves connections alone, in the middle of their handshake too", () => {
+  test("leaves connections alone, in the middle of their handshake and before it", () => {
     const tls = serverTls()
     const done = connectedPair(tls, clientTls())
     const half = openPair(tls, clientTls())
     half.client.handshake()
     tls.close()
     expect(shakeHands(half)).toEqual({ client: 0, server: 0 })
+    expect(shakeHands(openPair(tls, clientTls()))).toEqual({ client: 0, server: 0 })
     writeText(done.client, "hello")
     expect(readText(done.server)).toBe("hello")
   })

@@ -41,6 +41,7 @@ export class ServerTls {
   readonly spec: ServerTlsSpec
   readonly #names: ServerNames
   readonly #contexts = new Map<string, SslContext>()
+  #isClosed = false
 
   constructor(spec: ServerTlsSpec) {
     this.spec = spec
@@ -53,15 +54,26 @@ export class ServerTls {
   }
 
   /**
-   * The server's side of a connection on `fd`, which it takes over. Throws when a certificate turns
-   * out unusable, which `useFailures` tells beforehand.
+   * The server's side of a connection on `fd`, which it takes over. Throws when OpenSSL refuses a
+   * certificate, which `loadServerTls` finds beforehand.
    */
   open(fd: number, serverName: string): TlsTransport {
-    return new TlsTransport(this.#contextOf(this.#names.select(serverName)), fd, "server")
+    const context = this.#contextOf(this.#names.select(serverName))
+    try {
+      return new TlsTransport(context, fd, "server")
+    } finally {
+      // A client that was accepted before, and says only now whom it wants.
+      if (this.#isClosed) this.#freeContexts()
+    }
   }
 
-  /** Connections live on. */
+  /** Connections live on, and so do handshakes. */
   close(): void {
+    this.#isClosed = true
+    this.#freeContexts()
+  }
+
+  #freeContexts(): void {
     for (const context of this.#contexts.values()) context.free()
     this.#contexts.clear()
   }
