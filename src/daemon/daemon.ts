@@ -54,7 +54,7 @@ import {
   streamStatus,
   vrrpStatus,
 } from "./status.ts"
-import { TlsStore } from "./tls-store.ts"
+import { type TlsFiles, TlsStore } from "./tls-store.ts"
 import { poolState, Trackers } from "./tracking.ts"
 import { VrrpThread } from "./vrrp-thread.ts"
 
@@ -268,9 +268,7 @@ export class Daemon implements AdminBackend {
         await this.#admin.configure(previous.admin)
         throw error
       }
-      this.#config = loaded.config
-      this.#tls.use(tls)
-      await this.#apply(loaded.config, previous)
+      await this.#replaceConfig(loaded.config, tls)
       this.#loadedAt = Date.now()
       this.#lastError = null
       this.#warnings = [...loaded.warnings.map(({ message }) => message), ...tls.warnings]
@@ -280,6 +278,23 @@ export class Daemon implements AdminBackend {
       return { ok: true, generation: this.#generation, changes, warnings: this.#warnings }
     } catch (error) {
       return this.#refused(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  /** What should not fail any more; if it does, the old configuration is put back. */
+  async #replaceConfig(next: Config, tls: TlsFiles): Promise<void> {
+    const previous = this.#config
+    const previousTls = this.#tls.files
+    try {
+      this.#config = next
+      this.#tls.use(tls)
+      await this.#apply(next, previous)
+    } catch (error) {
+      this.#config = previous
+      this.#tls.use(previousTls)
+      await this.#admin.configure(previous.admin)
+      await this.#apply(previous, next)
+      throw error
     }
   }
 
@@ -371,6 +386,7 @@ export class Daemon implements AdminBackend {
         remove: this.#threads.listenerIds().filter((id) => !wanted.has(id)),
       },
       accessLog: this.#accessLog.isEnabled,
+      debugLog: next.log.level === "debug",
     })
   }
 

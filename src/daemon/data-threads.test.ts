@@ -91,6 +91,7 @@ async function serve(templates: readonly ListenerTemplate[], spec = pool()): Pro
     services: { set: [], remove: [] },
     listeners: { set: templates, remove: [] },
     accessLog: true,
+    debugLog: true,
   })
 }
 
@@ -231,6 +232,7 @@ describe.each(["throw", "hang"] as const)("a thread that does %s", (fault) => {
       services: { set: [], remove: [] },
       listeners: { set: [added], remove: ["s"] },
       accessLog: false,
+      debugLog: true,
     })
     await eventually("the replacement", () => threads.restarts === 1)
     expect(threads.listenerIds()).toEqual(["t"])
@@ -300,6 +302,7 @@ describe("configure()", () => {
         services: { set: [], remove: [] },
         listeners: { set: [], remove: ["t"] },
         accessLog: true,
+        debugLog: true,
       })
       expect(await (await connect()).echo("new")).toBe(true)
     }

@@ -79,6 +79,7 @@ export interface DataThreadsChange {
     readonly remove: readonly string[]
   }
   readonly accessLog: boolean
+  readonly debugLog: boolean
 }
 
 export interface DataThreadsOptions {
@@ -110,6 +111,7 @@ export class DataThreads {
   readonly #listeners = new Map<string, Listener>()
   readonly #deaths: Instant[] = []
   #accessLog = false
+  #debugLog = false
   #nextOwner = 1
   #restarts = 0
   #watch: ReturnType<typeof setInterval> | undefined
@@ -216,6 +218,7 @@ export class DataThreads {
     for (const service of change.services.set) this.#services.set(service.config.name, service)
     for (const name of change.services.remove) this.#services.delete(name)
     this.#accessLog = change.accessLog
+    this.#debugLog = change.debugLog
     // Before anything is awaited: a thread replaced meanwhile must not be given what goes away.
     const removed = change.listeners.remove.flatMap((id) => this.#withdraw(id))
     await Promise.all(this.#threads.map((thread) => this.#tell(thread, change, removed)))
@@ -223,7 +226,7 @@ export class DataThreads {
 
   async #tell(
     thread: DataThread,
-    { pools, services, listeners, accessLog }: DataThreadsChange,
+    { pools, services, listeners, accessLog, debugLog }: DataThreadsChange,
     removed: readonly Listener[],
   ): Promise<void> {
     const set = listeners.set.map(({ id }) => this.#listenerFor(thread.index, id))
@@ -235,6 +238,7 @@ export class DataThreads {
         services,
         listeners: { set, remove: listeners.remove },
         accessLog,
+        debugLog,
       }),
       compileMs(services.set),
     )
@@ -273,6 +277,7 @@ export class DataThreads {
       services: { set: [], remove: [] },
       listeners: { set: [], remove },
       accessLog: this.#accessLog,
+      debugLog: this.#debugLog,
     })
   }
 
@@ -402,6 +407,7 @@ export class DataThreads {
           remove: [],
         },
         accessLog: this.#accessLog,
+        debugLog: this.#debugLog,
       }),
       compileMs([...this.#services.values()]),
     )

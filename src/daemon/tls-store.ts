@@ -94,6 +94,10 @@ export class TlsStore {
     return this.#files.certificates.get(http) ?? []
   }
 
+  get files(): TlsFiles {
+    return this.#files
+  }
+
   get warnings(): readonly string[] {
     return this.#files.warnings
   }

@@ -71,6 +71,8 @@ export type ToDataThread =
         readonly remove: readonly string[]
       }
       readonly accessLog: boolean
+      /** Whether debug records are wanted: there may be one for each connection. */
+      readonly debugLog: boolean
     }
   /** Reset, on both sides, every connection that came through one of the addresses. */
   | { readonly type: "reset"; readonly id: number; readonly addresses: readonly Address[] }

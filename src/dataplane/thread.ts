@@ -67,6 +67,7 @@ class DataThread implements Handler {
   readonly #passwordAnswers = new Map<number, (isRight: boolean) => void>()
   #nextPasswordId = 1
   #isStopping = false
+  #isDebugging = false
 
   constructor(start: DataThreadStart) {
     this.#heartbeat = new Heartbeat(start.heartbeat)
@@ -95,7 +96,7 @@ class DataThread implements Handler {
       ...shared,
       listenerCounters: own(allListenerCounters, start.index),
       allListenerCounters,
-      log: logger("stream", this.#reactor),
+      log: this.#logger("stream"),
     }
     this.#http = {
       ...shared,
@@ -103,7 +104,7 @@ class DataThread implements Handler {
       allCounters: allHttpCounters,
       upstreams: new UpstreamConnections(),
       verifyPassword: (asked, answer) => this.#verifyPassword(asked, answer),
-      log: logger("http", this.#reactor),
+      log: this.#logger("http"),
     }
     this.#listeners = new Listeners({
       stream: this.#stream,
@@ -199,6 +200,7 @@ class DataThread implements Handler {
       if (this.#accessRecords.length >= ACCESS_BATCH_MAX) this.#flushAccess()
     }
     this.#stream.accessLog = message.accessLog ? accessLog : undefined
+    this.#isDebugging = message.debugLog
     this.#http.accessLog = message.accessLog ? accessLog : undefined
     post({ type: "done", id: message.id })
   }
@@ -248,6 +250,18 @@ class DataThread implements Handler {
     this.#accessRecords = []
   }
 
+  /** Records of one component, so many a second. */
+  #logger(component: string): StreamContext["log"] {
+    const limiter = new LogLimiter()
+    return (level, message, fields) => {
+      if (level === "debug" && !this.#isDebugging) return
+      const { admitted, leftOut } = limiter.admit(this.#reactor.now)
+      if (!admitted) return
+      const all = leftOut === 0 ? fields : { ...fields, left_out_before: leftOut }
+      post({ type: "log", level, component, message, fields: all })
+    }
+  }
+
   #inject(fault: DataFault): void {
     if (fault === "throw") throw new Error("Injected fault")
     while (fault === "hang") this.#stream.budget.open // looks busy, answers nothing
@@ -272,17 +286,6 @@ function own<Table>(tables: readonly Table[], index: number): Table {
   const table = tables[index]
   if (table === undefined) throw new RangeError(`No table for data thread ${index}`)
   return table
-}
-
-/** Records of one component, so many a second. */
-function logger(component: string, reactor: Reactor): StreamContext["log"] {
-  const limiter = new LogLimiter()
-  return (level, message, fields) => {
-    const { admitted, leftOut } = limiter.admit(reactor.now)
-    if (!admitted) return
-    const all = leftOut === 0 ? fields : { ...fields, left_out_before: leftOut }
-    post({ type: "log", level, component, message, fields: all })
-  }
 }
 
 function post(message: FromDataThread): void {
