@@ -43,6 +43,8 @@ export interface WebServerOptions {
   readonly port: number
   /** Default: the host's name. */
   readonly name?: string
+  /** What `location /` does; default: says what was received. */
+  readonly answer?: string
   /** Further `location`s. */
   readonly locations?: string
   /** Beside the server itself: further `server`s, logs. */
@@ -76,7 +78,7 @@ export async function startWebServer(host: Host, options: WebServerOptions): Pro
         keepalive_requests 1000000;
         client_max_body_size 0;
         add_header x-server ${name} always;
-        location / { return 200 "${seenBody(name)}"; }
+        location / { ${options.answer ?? `return 200 "${seenBody(name)}";`} }
         location /files/ {
           root ${root};
           dav_methods PUT DELETE;

@@ -13,6 +13,8 @@ interface OddRequest {
   readonly path: string
   /** As received: with chunk sizes and trailers where there are. */
   readonly body: string
+  /** Of its connection. */
+  readonly isFirst: boolean
 }
 
 type Manner = (socket: Socket, request: OddRequest) => void
@@ -57,6 +59,11 @@ const MANNERS: Readonly<Record<string, Manner>> = {
   },
   /** Ended by the end of the connection. */
   old: (socket) => socket.end("HTTP/1.0 200 OK\r\n\r\nuntil the end"),
+  /** The same, broken off with RST. */
+  "old-reset": (socket) => {
+    socket.write("HTTP/1.0 200 OK\r\n\r\nuntil ")
+    setTimeout(() => socket.resetAndDestroy(), 50)
+  },
   /** Chunked, for clients that know no chunks. */
   chunked: (socket) => {
     socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
@@ -66,6 +73,16 @@ const MANNERS: Readonly<Record<string, Manner>> = {
   bye: (socket) => {
     answer(socket, "bye")
     socket.end()
+  },
+  /** Answers the first request of a connection, and the second with RST. */
+  once: (socket, { isFirst }) => {
+    if (isFirst) answer(socket, "once")
+    else socket.resetAndDestroy()
+  },
+  /** The same with FIN. */
+  "once-finish": (socket, { isFirst }) => {
+    if (isFirst) answer(socket, "once")
+    else socket.end()
   },
   /** Answers before the body has come, and takes no more of it. */
   early: (socket) => {
@@ -85,6 +102,7 @@ const MANNERS: Readonly<Record<string, Manner>> = {
 function serve(socket: Socket): void {
   let received = ""
   let pending = ""
+  let isFirst = true
   socket.on("error", () => socket.destroy())
   socket.on("close", () => {
     if (pending !== "") print({ gone: pending })
@@ -94,17 +112,19 @@ function serve(socket: Socket): void {
     for (let request = parse(received); request !== undefined; request = parse(received)) {
       received = received.slice(request.head.length + 4 + request.body.length)
       print({ request: `${request.method} ${request.path}` })
+      const whole = { ...request, isFirst }
+      isFirst = false
       const manner = request.path.split(/[/?]/)[1] ?? ""
       pending = KEEPS_WAITING.has(manner) ? request.path : ""
       const behave = MANNERS[manner]
       if (behave === undefined) answer(socket, `no such manners: ${manner}`)
-      else behave(socket, request)
+      else behave(socket, whole)
     }
   })
 }
 
 /** The first whole request; one for `early` is whole with its head. */
-function parse(received: string): OddRequest | undefined {
+function parse(received: string): Omit<OddRequest, "isFirst"> | undefined {
   const end = received.indexOf("\r\n\r\n")
   if (end < 0) return undefined
   const head = received.slice(0, end)
