@@ -2,19 +2,14 @@
  * The TLS files of all `[[http]]`: read and checked as a whole, kept for what asks for them, and
  * looked at from time to time, because certificates are renewed without anybody telling us.
  */
-import { createHash } from "node:crypto"
-import { accessSync, constants, readFileSync } from "node:fs"
-import type { Config, PoolTlsConfig } from "../config/config.ts"
+import type { Config } from "../config/config.ts"
+import { TICKET_KEYS_BYTES } from "../linux/ssl-context.ts"
 import { expiryWarning } from "../tls/expiry.ts"
-import {
-  type CertificateFacts,
-  loadServerTls,
-  type TlsFileProblem,
-} from "../tls/shell/certificate-files.ts"
+import { type CertificateFacts, loadServerTls } from "../tls/shell/certificate-files.ts"
+import { loadClientTls } from "../tls/shell/client-files.ts"
+import type { ReadFile, TlsFileProblem } from "../tls/shell/file-reader.ts"
 import { FileWatch } from "../tls/shell/file-watch.ts"
 import type { ClientTlsSpec, ServerTlsSpec } from "../tls/tls-spec.ts"
-
-const TICKET_KEYS_BYTES = 80
 
 /** What was read for one configuration. */
 export interface TlsFiles {
@@ -23,7 +18,7 @@ export interface TlsFiles {
   readonly pools: ReadonlyMap<string, ClientTlsSpec>
   readonly certificates: ReadonlyMap<string, readonly CertificateFacts[]>
   readonly warnings: readonly string[]
-  readonly paths: readonly string[]
+  readonly read: readonly ReadFile[]
 }
 
 export class TlsStore {
@@ -35,7 +30,7 @@ export class TlsStore {
     pools: new Map(),
     certificates: new Map(),
     warnings: [],
-    paths: [],
+    read: [],
   }
   #watch: FileWatch | undefined
 
@@ -50,7 +45,7 @@ export class TlsStore {
     const certificates = new Map<string, readonly CertificateFacts[]>()
     const problems: TlsFileProblem[] = []
     const warnings: TlsFileProblem[] = []
-    const paths: string[] = []
+    const read: ReadFile[] = []
     for (const { name, tls } of config.http) {
       if (tls === undefined) continue
       const loaded = loadServerTls(tls, { listener: name, ticketKeys: this.#ticketKeys })
@@ -59,26 +54,29 @@ export class TlsStore {
         specs.set(name, loaded.spec)
         certificates.set(name, loaded.certificates)
         warnings.push(...loaded.warnings, ...expiryWarnings(loaded.certificates))
-        paths.push(...loaded.files)
+        read.push(...loaded.files)
       }
     }
     const pools = new Map<string, ClientTlsSpec>()
     for (const { name, tls } of config.pools) {
       if (tls === undefined) continue
-      const files = [tls.caFile, tls.cert, tls.key].filter((file) => file !== "")
-      paths.push(...files)
-      problems.push(...files.flatMap(unreadable))
-      if (problems.length === 0) pools.set(name, clientTls(tls))
+      const loaded = loadClientTls(tls)
+      if (!loaded.ok) problems.push(...loaded.problems)
+      else {
+        pools.set(name, loaded.spec)
+        warnings.push(...loaded.warnings)
+        read.push(...loaded.files)
+      }
     }
     if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"))
-    return { specs, pools, certificates, warnings: warnings.map(formatProblem), paths }
+    return { specs, pools, certificates, warnings: warnings.map(formatProblem), read }
   }
 
   /** Makes what was loaded what is served. */
   use(files: TlsFiles): void {
     this.#files = files
     this.#watch?.stop()
-    this.#watch = new FileWatch(files.paths, this.#onChange)
+    this.#watch = new FileWatch(files.read, this.#onChange)
     this.#watch.start()
   }
 
@@ -105,26 +103,6 @@ export class TlsStore {
   close(): void {
     this.#watch?.stop()
   }
-}
-
-function unreadable(file: string): TlsFileProblem[] {
-  try {
-    accessSync(file, constants.R_OK)
-    return []
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error)
-    return [{ file, reason: `cannot be read: ${code}` }]
-  }
-}
-
-/** Its files can be read. */
-function clientTls(tls: PoolTlsConfig): ClientTlsSpec {
-  const read = (file: string) => (file === "" ? "" : readFileSync(file, "latin1"))
-  const certificate =
-    tls.cert === "" ? undefined : { chainPem: read(tls.cert), keyPem: read(tls.key) }
-  const { verify, serverName, minVersion } = tls
-  const parts = { verify, serverName, minVersion, caPem: read(tls.caFile), certificate }
-  return { id: createHash("sha256").update(JSON.stringify(parts)).digest("hex"), ...parts }
 }
 
 function expiryWarnings(certificates: readonly CertificateFacts[]): TlsFileProblem[] {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { CERTIFICATES, KEYS } from "../linux/fixtures/certificates.ts"
-import { countCertificates, readCertificate } from "./certificate.ts"
+import { countCertificates, readCertificate as read } from "./certificate.ts"
 
 const { shop, intermediate, authority } = CERTIFICATES
 
@@ -75,10 +75,19 @@ describe("readCertificate()", () => {
   })
 })
 
+test("readCertificate() asks no host name of a client's certificate", () => {
+  const result = read(CERTIFICATES.client, KEYS.client, { isServer: false })
+  expect(result.ok && result.certificate).toMatchObject({ names: [], warnings: [] })
+})
+
 test("countCertificates() counts those of a bundle", () => {
   expect(countCertificates(`# ours\n${authority}\n${intermediate}`)).toBe(2)
   expect(countCertificates("nothing")).toBe(0)
 })
+
+function readCertificate(chainPem: string, keyPem: string) {
+  return read(chainPem, keyPem, { isServer: true })
+}
 
 function damaged(pem: string): string {
   return `${pem}${pem.replace(/\n.{20}/, "\nAAAAAAAAAAAAAAAAAAAA")}`

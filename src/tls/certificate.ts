@@ -18,8 +18,15 @@ export type CertificateResult =
   /** Which of the two texts is to blame. */
   | { readonly ok: false; readonly blame: "cert" | "key"; readonly reason: string }
 
-/** Reads PEM text: the certificate first, then what certifies it. */
-export function readCertificate(chainPem: string, keyPem: string): CertificateResult {
+/**
+ * Reads PEM text: the certificate first, then what certifies it. A server's must have a name that
+ * clients can ask for; a client's need not.
+ */
+export function readCertificate(
+  chainPem: string,
+  keyPem: string,
+  { isServer }: { readonly isServer: boolean },
+): CertificateResult {
   const chain = readChain(chainPem)
   if (!chain.ok) return { ok: false, blame: "cert", reason: chain.reason }
   const [leaf] = chain.certificates
@@ -35,11 +42,13 @@ export function readCertificate(chainPem: string, keyPem: string): CertificateRe
     return { ok: false, blame: "cert", reason }
   }
   const { names, ignored } = namesOf(leaf)
-  if (names.length === 0) {
+  if (isServer && names.length === 0) {
     return { ok: false, blame: "cert", reason: "is for no host name (subjectAltName)" }
   }
   const warnings = [
-    ...ignored.map((name) => `the name ${JSON.stringify(name)} is of no use to us`),
+    ...(isServer ? ignored : []).map(
+      (name) => `the name ${JSON.stringify(name)} is of no use to us`,
+    ),
     ...chainWarnings(chain.certificates),
   ]
   const notBefore = leaf.validFromDate.getTime()

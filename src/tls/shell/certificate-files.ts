@@ -4,19 +4,12 @@
  * `causeway check`; all or nothing, with every file that is wrong named.
  */
 import { createHash } from "node:crypto"
-import { readFileSync, statSync } from "node:fs"
 import type { TlsConfig } from "../../config/http-config.ts"
 import { loadOpenssl } from "../../linux/openssl.ts"
 import { SslContext, TICKET_KEYS_BYTES } from "../../linux/ssl-context.ts"
 import { type Certificate, countCertificates, readCertificate } from "../certificate.ts"
 import type { ServerTlsSpec } from "../tls-spec.ts"
-
-export interface TlsFileProblem {
-  /** The file; "" when it is about the host. */
-  readonly file: string
-  /** Follows the file's name: "is not the key of the certificate". */
-  readonly reason: string
-}
+import { FileReader, type ReadFile, type TlsFileProblem } from "./file-reader.ts"
 
 /** A certificate that is served, without its key: for status, metrics and warnings. */
 export interface CertificateFacts {
@@ -34,7 +27,7 @@ export type ServerTlsLoad =
       readonly certificates: readonly CertificateFacts[]
       readonly warnings: readonly TlsFileProblem[]
       /** What was read, for `FileWatch`. */
-      readonly files: readonly string[]
+      readonly files: readonly ReadFile[]
     }
   | { readonly ok: false; readonly problems: readonly TlsFileProblem[] }
 
@@ -47,8 +40,6 @@ export interface ServerTlsOptions {
 
 /** Protocols we speak over TLS. */
 const ALPN_PROTOCOLS = ["http/1.1", "http/1.0"]
-/** Far more than the largest chain or bundle of authorities. */
-const FILE_BYTES_MAX = 4 * 1024 * 1024
 
 export function loadServerTls(config: TlsConfig, options: ServerTlsOptions): ServerTlsLoad {
   const reader = new FileReader()
@@ -92,7 +83,7 @@ function readPair(
   const keyPem = reader.text(files.key)
   reader.warnIfPublic(files.key)
   if (chainPem === undefined || keyPem === undefined) return []
-  const result = readCertificate(chainPem, keyPem)
+  const result = readCertificate(chainPem, keyPem, { isServer: true })
   if (!result.ok) {
     reader.report(files[result.blame], result.reason)
     return []
@@ -101,9 +92,10 @@ function readPair(
   return [{ file: files.cert, certificate: result.certificate }]
 }
 
-function readAuthorities(reader: FileReader, file: string): string {
-  const pem = file === "" ? "" : reader.text(file)
-  if (pem === undefined || file === "") return ""
+/** A bundle of authorities; "" without a file, or where it is reported. */
+export function readAuthorities(reader: FileReader, file: string): string {
+  const pem = file === "" ? undefined : reader.text(file)
+  if (pem === undefined) return ""
   if (countCertificates(pem) === 0) reader.report(file, "has no certificate in it")
   return pem
 }
@@ -148,44 +140,4 @@ function digest(parts: Omit<ServerTlsSpec, "id">): string {
     return value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value
   })
   return createHash("sha256").update(text).digest("hex")
-}
-
-class FileReader {
-  readonly problems: TlsFileProblem[] = []
-  readonly warnings: TlsFileProblem[] = []
-  readonly files: string[] = []
-
-  report(file: string, reason: string): void {
-    this.problems.push({ file, reason })
-  }
-
-  warn(file: string, reason: string): void {
-    this.warnings.push({ file, reason })
-  }
-
-  /** A key that every user of the host can read. */
-  warnIfPublic(file: string): void {
-    const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0
-    if ((mode & 0o004) !== 0) this.warn(file, "can be read by every user of this host")
-  }
-
-  text(file: string): string | undefined {
-    return this.bytes(file)?.toString("latin1")
-  }
-
-  /** Undefined: reported. */
-  bytes(file: string): Buffer | undefined {
-    this.files.push(file)
-    try {
-      if (statSync(file).size > FILE_BYTES_MAX) {
-        this.report(file, `is larger than ${FILE_BYTES_MAX / 1024 / 1024} MiB`)
-        return undefined
-      }
-      return readFileSync(file)
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? String(error)
-      this.report(file, `cannot be read: ${code}`)
-      return undefined
-    }
-  }
 }

@@ -70,7 +70,8 @@ export class ClientTls {
   }
 }
 
-function clientContext(spec: ClientTlsSpec): SslContext {
+/** Throws when OpenSSL refuses the certificate. */
+export function clientContext(spec: ClientTlsSpec): SslContext {
   const context = new SslContext("client")
   try {
     context.setMinVersion(spec.minVersion)

@@ -2,9 +2,8 @@ import { afterEach, beforeEach, expect, test } from "bun:test"
 import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { stampOf } from "./file-reader.ts"
 import { FileWatch } from "./file-watch.ts"
-
-const NEVER_MS = 1_000_000
 
 let directory: string
 let watch: FileWatch
@@ -15,12 +14,10 @@ beforeEach(() => {
   writeFileSync(join(directory, "one"), "1")
   symlinkSync("one", join(directory, "link"))
   changes = 0
-  watch = new FileWatch([join(directory, "link"), join(directory, "absent"), ""], () => changes++)
-  watch.start(NEVER_MS)
+  watch = new FileWatch([read("link"), read("absent")], () => changes++)
 })
 
 afterEach(() => {
-  watch.stop()
   rmSync(directory, { recursive: true, force: true })
 })
 
@@ -51,9 +48,14 @@ test("look() tells of a file that was not there", () => {
 
 test("start() looks at its interval by itself", async () => {
   const told = Promise.withResolvers<void>()
-  const timed = new FileWatch([join(directory, "one")], told.resolve)
+  const timed = new FileWatch([read("one")], told.resolve)
   timed.start(1)
   writeFileSync(join(directory, "one"), "longer")
   await told.promise
   timed.stop()
 })
+
+function read(name: string) {
+  const path = join(directory, name)
+  return { path, stamp: stampOf(path) }
+}
