@@ -1,5 +1,4 @@
 /** The listeners of one data thread, of every kind. */
-import type { Acceptor } from "../connection/acceptor.ts"
 import type { RouteResources } from "../http/compiled-route.ts"
 import { HttpListener, type HttpListenerSettings, type SecureLayer } from "../http/driver.ts"
 import { RouteTable } from "../http/route-table.ts"
@@ -61,7 +60,8 @@ export class Listeners {
   }
 
   remove(id: string): void {
-    this.#acceptor(id)?.detach()
+    this.#streams.get(id)?.acceptor.detach()
+    this.#https.get(id)?.listener.retire()
     this.#streams.delete(id)
     this.#https.delete(id)
   }
@@ -86,10 +86,6 @@ export class Listeners {
       sendsProxyHeader: membership(spec.config.acceptProxyProtocol),
       settings: compileSettings(spec, this.#resources),
     }
-  }
-
-  #acceptor(id: string): Acceptor | undefined {
-    return this.#streams.get(id)?.acceptor ?? this.#https.get(id)?.listener.acceptor
   }
 
   #setHttp(spec: DataHttpSpec & { readonly id: string; readonly fd: number }): void {

@@ -45,6 +45,7 @@ export class HttpListener implements AcceptorOwner {
   readonly acceptor: Acceptor
   readonly #context: HttpContext
   #settings: HttpListenerSettings
+  #isRetired = false
 
   constructor(context: HttpContext, fd: number, settings: HttpListenerSettings) {
     this.#context = context
@@ -56,6 +57,15 @@ export class HttpListener implements AcceptorOwner {
   update(settings: HttpListenerSettings): void {
     this.#settings = settings
     this.acceptor.update(settings)
+  }
+
+  /** The socket is going: nobody new, and from the open connections no new requests. */
+  retire(): void {
+    this.acceptor.detach()
+    this.#isRetired = true
+    for (const handler of this.#context.reactor.handlers()) {
+      if (handler instanceof ClientConnection && handler.owner === this) handler.retire()
+    }
   }
 
   openConnections(): number {
@@ -104,21 +114,25 @@ export class HttpListener implements AcceptorOwner {
   }
 
   #serve(client: AcceptedClient): void {
-    const { fd, settings, address, port } = client
+    const { fd, settings } = client
     if (settings.secure === undefined) {
-      const transport = new PlainTransport(fd)
-      new ClientConnection(this.#context, settings, { transport, address, port })
+      this.#open(client, new PlainTransport(fd))
       return
     }
     settings.secure.begin(fd, {
-      secured: (transport) => {
-        new ClientConnection(this.#context, settings, { transport, address, port }).readNow()
-      },
+      secured: (transport) => this.#open(client, transport).readNow(),
       failed: (reason, detail) => {
         this.#lost(client, "handshake_failed")
         this.#tellFailure("TLS handshake failed", client, { reason, detail })
       },
     })
+  }
+
+  #open({ settings, address, port }: AcceptedClient, transport: Transport): ClientConnection {
+    const origin = { transport, address, port, owner: this }
+    const connection = new ClientConnection(this.#context, settings, origin)
+    if (this.#isRetired) connection.retire()
+    return connection
   }
 
   /** Before it was a connection that counts for itself. */

@@ -297,13 +297,13 @@ describe("time", () => {
 
   test("does not end a client that takes little at a time", () => {
     const at = harness.listen({
-      timeouts: { ...SHORT, betweenBytesMs: 100, idleMs: 100 },
+      timeouts: { ...SHORT, betweenBytesMs: 400, idleMs: 400 },
       decide: respond({ body: "x".repeat(280_000) }),
     })
     const client = ask(GET.repeat(30).replace(/\r\n\r\n$/, "\r\nConnection: close\r\n\r\n"), at)
     let got = 0
     const how = harness.until("the end", () => {
-      const some = client.receiveSome(60_000)
+      const some = client.receiveSome(100_000)
       if (some instanceof Uint8Array) got += some.length
       return some === "end" || some === RESET ? some : undefined
     })
@@ -383,4 +383,79 @@ test("a client that resets while it waits for nothing leaves nothing behind", ()
     harness.settle()
     expect(harness.unbalanced()).toEqual([])
   }
+})
+
+describe("a listener that goes", () => {
+  test("ends at once those who only wait, and their connections to servers stay", () => {
+    const client = ask(GET)
+    const peer = server.accept()
+    peer.takeHead()
+    peer.send(OK)
+    client.take(OK)
+    harness.retire()
+    expect(client.untilEnd()).toEqual({ text: "", how: "end" })
+    expect(harness.clients()).toEqual([])
+    expect(peer.got).toBe("")
+  })
+
+  test("serves what has come, and says that it is the last", () => {
+    const client = ask(GET)
+    const peer = server.accept()
+    peer.takeHead()
+    peer.send(OK)
+    client.take(OK)
+    client.send(GET) // in the socket, and nobody has been told yet
+    harness.retire()
+    peer.takeHead()
+    peer.send(OK)
+    expect(client.takeHead()).toContain("Connection: close")
+    expect(client.untilEnd()).toEqual({ text: "ok", how: "end" })
+  })
+
+  test("serves what is under way, be it answered or not, and nothing behind it", () => {
+    const long = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+    const begun = ask(GET + GET)
+    const peer = server.accept()
+    peer.takeHead()
+    peer.send(`${long}begun`)
+    begun.take(`${long}begun`)
+    const waiting = ask(GET)
+    const other = server.accept()
+    other.takeHead()
+    const halved = ask(GET.slice(0, 20))
+    harness.settle()
+    harness.retire()
+    peer.send("done")
+    expect(begun.untilEnd()).toEqual({ text: "done", how: "end" })
+    other.send(OK)
+    expect(waiting.takeHead()).toContain("Connection: close")
+    expect(waiting.untilEnd().text).toBe("ok")
+    halved.send(GET.slice(20))
+    other.takeHead()
+    other.send(OK)
+    expect(halved.takeHead()).toContain("Connection: close")
+    for (const client of [begun, waiting, halved]) client.close()
+    expect(harness.balance()).toEqual([])
+  })
+
+  test("lets who has just come ask once", () => {
+    const client = harness.connect(endpoint)
+    harness.settle()
+    harness.retire()
+    harness.settle()
+    client.send(GET)
+    const peer = server.accept()
+    peer.takeHead()
+    peer.send(OK)
+    expect(client.takeHead()).toContain("Connection: close")
+  })
+
+  test("says it in its own answers, too", () => {
+    const at = harness.listen({ decide: respond() })
+    const client = harness.connect(at)
+    harness.settle()
+    harness.retire()
+    client.send(GET)
+    expect(client.untilEnd()).toEqual({ text: `${HI}Connection: close\r\n\r\nhi\n`, how: "end" })
+  })
 })

@@ -65,11 +65,15 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
   readonly isTrusted: boolean
   readonly isTls: boolean
   readonly port: number
+  readonly owner: object
   forwardingText: ForwardingOrigin["forwardingText"] = undefined
   isReadable = false
   /** The client has sent FIN: it wants nothing more, or only what it asked for already. */
   isHungUp = false
+  isRetired = false
   #phase: Phase = "request"
+  /** Requests it has brought. */
+  #requests = 0
   #exchange: Exchange | undefined = undefined
   /** Bytes read and not used yet: an unfinished head, or the next request. */
   #held: HeldBytes | undefined = undefined
@@ -92,6 +96,8 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
       readonly address: Address
       /** The port it connected to, which may be that of a proxy before us. */
       readonly port: number
+      /** Who has accepted it. */
+      readonly owner: object
     },
   ) {
     super()
@@ -103,6 +109,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
     this.isTrusted = settings.trusts(client.address)
     this.isTls = settings.isTls
     this.port = client.port
+    this.owner = client.owner
     const { reactor } = context
     this.#deadline = after(reactor.now, settings.timeouts.headMs)
     reactor.add(this.transport.fd, READ_EVENTS, this)
@@ -219,6 +226,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
   exchangeDone(): void {
     this.#exchange = undefined
     this.#phase = "request"
+    if (this.isRetired) return this.closeWhenFlushed(true)
     this.expectWithin(this.settings.timeouts.idleMs)
     if (this.#held !== undefined || this.isReadable) this.#advance()
   }
@@ -229,7 +237,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
    */
   closeWhenFlushed(lingers: boolean): void {
     this.#exchange = undefined
-    this.#lingers = lingers || this.#held !== undefined || this.isReadable
+    this.#lingers = lingers || this.#held !== undefined || this.#hasUnread()
     if (!this.outlet.isBlocked) return this.#linger()
     this.#closesAfterFlush = true
     this.expectWithin(this.settings.timeouts.betweenBytesMs)
@@ -256,6 +264,23 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
 
   override end(reason: OutsideReason): void {
     this.abort(reason === "server_down" ? "server_aborted" : reason)
+  }
+
+  /**
+   * The listener is gone: what has begun is ended, and said to be the last. Who has not asked yet,
+   * having just come, may ask once.
+   */
+  retire(): void {
+    this.isRetired = true
+    if (!this.#isIdle) return
+    this.readNow() // what lies in the socket has come in time
+    if (this.#isIdle) this.close("finish")
+  }
+
+  /** Has had its answers and asks nothing at present. */
+  get #isIdle(): boolean {
+    const isWaiting = this.#phase === "request" && this.#held === undefined
+    return isWaiting && this.#requests > 0 && !this.outlet.isBlocked && !this.#isClosed
   }
 
   /** Ends it from outside or by a fault, with RST. */
@@ -366,6 +391,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
       this.refuse(statusOfHeadError(result), "bad_request")
       return false
     }
+    this.#requests++
     return this.#follow(
       this.settings.routes.decide(head, this.#origin(), this.context.reactor.now),
       readEnd,
@@ -412,7 +438,8 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
   #respond(decision: RespondDecision, readEnd: number): boolean {
     const options = connectionOptions(head)
     const hasBody = head.isChunked || head.contentLength > 0
-    const closes = hasBody || options.close || (head.minorVersion === 0 && !options.keepAlive)
+    const isLast = options.close || (head.minorVersion === 0 && !options.keepAlive)
+    const closes = hasBody || isLast || this.isRetired
     const { row } = this.settings
     const { counters } = this.context
     countRequest(counters, decision.route?.row ?? row, { status: decision.status, durationMs: 0 })
@@ -508,6 +535,11 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
       if (count <= 0 || this.#lingeredBytes > LINGER_BYTES_MAX) this.close("finish")
     }
     return false
+  }
+
+  /** Whether something waits to be read; what is found is lost. */
+  #hasUnread(): boolean {
+    return this.isReadable && this.read(0, READ_BYTES) !== -EAGAIN
   }
 
   #armedUntil(): number {

@@ -15,6 +15,8 @@ export interface ExchangeClient extends ForwardingOrigin {
   readonly isReadable: boolean
   /** The client has sent FIN. */
   readonly isHungUp: boolean
+  /** No request is served after the present one. */
+  readonly isRetired: boolean
 
   /** Reads into `inbound` at an offset; a negated errno or 0 as the transport has it. */
   read(offset: number, length: number): number

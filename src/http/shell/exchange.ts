@@ -475,7 +475,7 @@ export class Exchange implements UpstreamUser {
       bodyEnd < end // bytes that belong to no request
     this.#decodesChunks = this.#isHttp10 && body.framing === "chunked"
     // The request body is not wanted any more, or its end is not known: no next request can follow.
-    if (!this.#requestBody.isDone) this.#closesClient = true
+    if (!this.#requestBody.isDone || this.#client.isRetired) this.#closesClient = true
     if (body.framing === "until-close" || this.#decodesChunks) this.#closesClient = true
     this.#writeResponseHead(options.nominated)
     if (writer.isFull) return this.#refuse(502, "bad_response", "http_response_header_section_size")
@@ -706,7 +706,8 @@ export class Exchange implements UpstreamUser {
     if (this.#responseBody !== undefined) return this.#client.abort(reason)
     this.#status = status
     // After an error of the client's nobody knows where its next request would begin.
-    const closes = this.#closesClient || !this.#requestBody.isDone || status < 500
+    const isKept = !this.#closesClient && this.#requestBody.isDone && !this.#client.isRetired
+    const closes = !isKept || status < 500
     writer.reset()
     errorResponse(writer, {
       status,

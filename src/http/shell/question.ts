@@ -62,6 +62,7 @@ function askPermission(
   copyFields(head, writer, {
     filter: question.filter,
     nominated: connectionOptions(head).nominated,
+    dropsLength: true,
   })
   writeForwardingFields(writer, head, client)
   writer.text(question.fields)

@@ -8,8 +8,10 @@ import { EAGAIN } from "../../linux/errno.ts"
 import { startConnect } from "../../linux/tcp.ts"
 import { familyOf } from "../../net/address.ts"
 import { TimerEntry } from "../../net/timer-wheel.ts"
+import type { PoolServer } from "../../pool/pool.ts"
 import { responseBody } from "../body.ts"
 import { ResponseHead } from "../head.ts"
+import { HeldBytes } from "../held-bytes.ts"
 import { connectionOptions } from "../hop-by-hop.ts"
 import { type HttpContext, inbound, inboundBuffer, READ_BYTES } from "./context.ts"
 import { releaseRequest, type SavedRequest } from "./saved-request.ts"
@@ -28,6 +30,10 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
   readonly #method: string
   readonly #onAnswer: SideAnswer
   #upstream: UpstreamConnection | undefined
+  /** An unfinished head. */
+  #held: HeldBytes | undefined = undefined
+  /** While it runs on a kept connection. */
+  #openInstead: (() => void) | undefined = undefined
   #isOver = false
 
   constructor(
@@ -50,32 +56,36 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
     const server = pool.pool.pick(0, reactor.now, [])
     if (server === undefined) return this.#end(undefined)
     const kept = upstreams.take(server, true)
-    if (kept !== undefined) {
-      this.#upstream = kept
-      kept.use(this)
-      return this.upstreamConnected()
-    }
+    if (kept === undefined) return this.#open(pool, server)
+    this.#openInstead = () => this.#open(pool, server)
+    this.#upstream = kept
+    kept.use(this)
+    this.upstreamConnected()
+  }
+
+  #open(pool: ServerPool, server: PoolServer): void {
     const sockaddr = pool.sockaddrs.get(server)
     const source = nextSource(pool.sources[familyOf(server.endpoint.address)])
     const fd = sockaddr === undefined ? -1 : startConnect(sockaddr, source)
     if (fd < 0) return this.#end(undefined)
-    this.#upstream = new UpstreamConnection(this.#context, upstreams, {
+    this.#upstream = new UpstreamConnection(this.#context, this.#context.upstreams, {
       server,
       transport: pool.secure?.(fd, server.endpoint) ?? new PlainTransport(fd),
       user: this,
-      connectTimeoutMs: Math.min(pool.connectTimeoutMs, timeoutMs),
+      connectTimeoutMs: pool.connectTimeoutMs,
     })
   }
 
   /** Nobody waits for the answer any more. */
   cancel(): void {
+    if (this.#isOver) return
     this.#isOver = true
     this.#release("reset")
   }
 
   upstreamConnected(): void {
     const { bytes, length } = this.#request
-    if (this.#upstream?.write(bytes, 0, length) !== true) this.#end(undefined)
+    if (this.#upstream?.write(bytes, 0, length) !== true) this.#broke()
   }
 
   upstreamConnectFailed(): void {
@@ -86,13 +96,35 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
   upstreamReady(): void {
     const upstream = this.#upstream
     while (upstream !== undefined && !this.#isOver && upstream.isReadable) {
-      const count = upstream.read(inbound, 0, READ_BYTES)
+      const start = this.#held?.length ?? 0
+      const count = upstream.read(inbound, start, READ_BYTES)
       if (count === -EAGAIN) return
-      // A head in pieces is rare and the answer is small: what does not come at once is no answer.
-      const result = count <= 0 ? "none" : head.parse(inboundBuffer, 0, count, LIMITS)
-      if (result !== "complete" || head.status < 200) return this.#end(undefined)
-      return this.#answered(upstream, count)
+      if (count <= 0) return this.#broke()
+      this.#held?.copyTo(inboundBuffer)
+      this.#parse(upstream, start + count)
     }
+  }
+
+  /** Looks for the final response (RFC 9110 §15.2: others may come before it). */
+  #parse(upstream: UpstreamConnection, end: number): void {
+    let at = 0
+    while (at < end) {
+      const result = head.parse(inboundBuffer, at, end, LIMITS)
+      if (result === "incomplete") break
+      if (result !== "complete" || head.status === 101) return this.#end(undefined)
+      if (head.status >= 200) return this.#answered(upstream, end)
+      at = head.end
+    }
+    this.#held = at < end ? new HeldBytes(inboundBuffer, at, end) : undefined
+  }
+
+  /** A kept connection may have been closed while the request was on its way: that counts once. */
+  #broke(): void {
+    const openInstead = this.#held === undefined ? this.#openInstead : undefined
+    if (openInstead === undefined) return this.#end(undefined)
+    this.#openInstead = undefined
+    this.#upstream?.close("finish")
+    openInstead()
   }
 
   override onTimer(): void {
@@ -104,12 +136,13 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
   }
 
   /** The connection is kept when the whole answer came with its head. */
-  #answered(upstream: UpstreamConnection, count: number): void {
+  #answered(upstream: UpstreamConnection, readEnd: number): void {
     const body = responseBody(head, { method: this.#method, decodes: false })
-    const end = body.take(inboundBuffer, head.end, count)
+    const end = body.take(inboundBuffer, head.end, readEnd)
     const { close, keepAlive } = connectionOptions(head)
     const staysOpen = head.minorVersion === 1 ? !close : keepAlive
-    if (body.isDone && end === count && staysOpen && !upstream.isHungUp) {
+    const isClean = end === readEnd && (!upstream.isReadable || upstream.isClean())
+    if (body.isDone && isClean && staysOpen && !upstream.isHungUp) {
       this.#upstream = undefined
       this.#context.upstreams.give(upstream)
     }
