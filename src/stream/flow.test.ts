@@ -201,7 +201,7 @@ const F_GETPIPE_SZ = 1032
 
 describe("back-pressure", () => {
   test.each([
-    ["at most one buffer", "no pipes", 256 * KIB],
+    ["at most one buffer", "no pipes", 64 * KIB],
     ["at most one pipe", "pipes", MIB],
   ] as const)("a reader that never reads costs %s with %s", (_, pipes, heldMax) => {
     if (pipes === "no pipes") withoutPipes()

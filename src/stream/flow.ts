@@ -13,9 +13,10 @@ import { EAGAIN } from "../linux/errno.ts"
 import { type Pipe, type PipePool, spliceIn, spliceOut } from "../linux/pipe.ts"
 import { disableNagle, receive, send, shutdownWrite } from "../linux/tcp.ts"
 
-const CHUNK_BYTES = 256 * 1024
+/** What a stalled flow may hold. A larger one would only serve bulk, which is spliced. */
+const CHUNK_BYTES = 64 * 1024
 /** Bytes one flow may move before the others get their turn. */
-const TURN_BYTES = 4 * CHUNK_BYTES
+const TURN_BYTES = 16 * CHUNK_BYTES
 /** A flow is bulk after this many reads in a row of at least this size. */
 const BULK_READS = 8
 const BULK_READ_BYTES = 16 * 1024

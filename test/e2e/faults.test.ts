@@ -74,8 +74,8 @@ describe("memory", () => {
       "per connection KiB": grownKib / 100,
       "further growth KiB": later - filled,
     })
-    // At most one buffer of 256 KiB waits for each, and the garbage of making it.
-    expect(grownKib).toBeLessThan(100 * 256 * 2)
+    // At most one buffer of 64 KiB waits for each, and the garbage of making it.
+    expect(grownKib).toBeLessThan(100 * 64 * 4)
     expect(later - filled).toBeLessThan(8 * 1024)
     // A FIN would wait behind what nobody reads; a reset does not.
     await crowd.reset()
