@@ -6,7 +6,7 @@ import { decodeSockaddr } from "../linux/sockaddr.ts"
 import { peerSockaddr } from "../linux/tcp.ts"
 import type { Address, Prefix } from "../net/address.ts"
 import type { HttpEndReason } from "./counters.ts"
-import { ClientConnection } from "./shell/client-connection.ts"
+import { ClientConnection, type ConnectionOwner } from "./shell/client-connection.ts"
 import type { HttpContext, HttpSettings } from "./shell/context.ts"
 
 export interface HttpListenerSettings extends HttpSettings {
@@ -32,7 +32,7 @@ export interface SecureUser {
   failed(reason: string, detail: string): void
 }
 
-/** Somebody who connected, and as whom it is served: with the settings of that moment. */
+/** Somebody who connected, and as whom it is served: till then with the settings of that moment. */
 interface AcceptedClient {
   readonly fd: number
   readonly settings: HttpListenerSettings
@@ -41,7 +41,7 @@ interface AcceptedClient {
   readonly port: number
 }
 
-export class HttpListener implements AcceptorOwner {
+export class HttpListener implements AcceptorOwner, ConnectionOwner {
   readonly acceptor: Acceptor
   readonly #context: HttpContext
   #settings: HttpListenerSettings
@@ -53,7 +53,11 @@ export class HttpListener implements AcceptorOwner {
     this.acceptor = new Acceptor(context, this, { fd, settings })
   }
 
-  /** New settings for new connections; open ones end their requests with the old ones. */
+  get settings(): HttpListenerSettings {
+    return this.#settings
+  }
+
+  /** What a request began with holds to its end, but for the time limits. */
   update(settings: HttpListenerSettings): void {
     this.#settings = settings
     this.acceptor.update(settings)
@@ -128,9 +132,9 @@ export class HttpListener implements AcceptorOwner {
     })
   }
 
-  #open({ settings, address, port }: AcceptedClient, transport: Transport): ClientConnection {
+  #open({ address, port }: AcceptedClient, transport: Transport): ClientConnection {
     const origin = { transport, address, port, owner: this }
-    const connection = new ClientConnection(this.#context, settings, origin)
+    const connection = new ClientConnection(this.#context, origin)
     if (this.#isRetired) connection.retire()
     return connection
   }

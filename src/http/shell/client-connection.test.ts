@@ -385,6 +385,24 @@ test("a client that resets while it waits for nothing leaves nothing behind", ()
   }
 })
 
+describe("a listener that changes", () => {
+  test("serves the next request of an open connection as it is now", () => {
+    const client = ask(GET)
+    const peer = server.accept()
+    peer.takeHead()
+    harness.update({ routes: { decide: () => respond({ body: "new" }) }, trusts: () => true })
+    client.send(GET)
+    peer.send(OK)
+    client.take(OK)
+    client.take(/[^]*?\r\n\r\nnew/)
+    harness.update({ routes: { decide: () => forward() } })
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+    expect(peer.takeHead()).toContain("X-Forwarded-For: 192.0.2.1, 127.0.0.1")
+    peer.send(OK)
+    client.take(OK)
+  })
+})
+
 describe("a listener that goes", () => {
   test("ends at once those who only wait, and their connections to servers stay", () => {
     const client = ask(GET)

@@ -56,16 +56,20 @@ const REQUESTS_PER_TURN = 64
 const head = new RequestHead()
 const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
 
+/** Who has accepted a connection. */
+export interface ConnectionOwner {
+  /** Others after a reload: they hold from the next request on. */
+  readonly settings: HttpSettings
+}
+
 export class ClientConnection extends LiveConnection implements ExchangeClient {
   readonly context: HttpContext
-  readonly settings: HttpSettings
   readonly transport: Transport
   readonly outlet: Outlet
   readonly address: Address
-  readonly isTrusted: boolean
   readonly isTls: boolean
   readonly port: number
-  readonly owner: object
+  readonly owner: ConnectionOwner
   forwardingText: ForwardingOrigin["forwardingText"] = undefined
   isReadable = false
   /** The client has sent FIN: it wants nothing more, or only what it asked for already. */
@@ -87,33 +91,47 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
   #cancelQuestion: (() => void) | undefined = undefined
   #lingeredBytes = 0
   #isClosed = false
+  #trusts: HttpSettings["trusts"]
+  #isTrusted: boolean
 
   constructor(
     context: HttpContext,
-    settings: HttpSettings,
     client: {
       readonly transport: Transport
       readonly address: Address
       /** The port it connected to, which may be that of a proxy before us. */
       readonly port: number
-      /** Who has accepted it. */
-      readonly owner: object
+      readonly owner: ConnectionOwner
     },
   ) {
     super()
+    const { settings } = client.owner
     this.context = context
-    this.settings = settings
     this.transport = client.transport
     this.outlet = new Outlet(client.transport)
     this.address = client.address
-    this.isTrusted = settings.trusts(client.address)
     this.isTls = settings.isTls
     this.port = client.port
     this.owner = client.owner
+    this.#trusts = settings.trusts
+    this.#isTrusted = settings.trusts(client.address)
     const { reactor } = context
     this.#deadline = after(reactor.now, settings.timeouts.headMs)
     reactor.add(this.transport.fd, READ_EVENTS, this)
     reactor.timers.arm(this, this.#deadline)
+  }
+
+  get settings(): HttpSettings {
+    return this.owner.settings
+  }
+
+  get isTrusted(): boolean {
+    const { trusts } = this.settings
+    if (trusts !== this.#trusts) {
+      this.#trusts = trusts
+      this.#isTrusted = trusts(this.address)
+    }
+    return this.#isTrusted
   }
 
   get peerSubject(): string {
