@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { NativeBytes } from "../../linux/bytes.ts"
-import { EPOLLIN } from "../../linux/epoll.ts"
+import { EPOLLIN, EPOLLOUT } from "../../linux/epoll.ts"
 import { EAGAIN, ECONNRESET } from "../../linux/errno.ts"
 import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
 import { receiveText, sendText, tcpPair } from "../../linux/fixtures/tcp.ts"
+import { libc } from "../../linux/libc.ts"
 import { Reactor } from "../../linux/reactor.ts"
+import { SO_RCVBUF, SOL_SOCKET } from "../../linux/socket-option.ts"
 import { closeFd, disableNagle, resetFd, send, shutdownWrite } from "../../linux/tcp.ts"
 import type { Address } from "../../net/address.ts"
 import { CLIENT_HELLOS } from "../../wire/fixtures/client-hellos.ts"
@@ -51,6 +53,32 @@ describe("TlsHandshake", () => {
     expect(client.peerSubject).toBe("CN=shop.example")
     expect(reactor.timers.armed).toBe(0)
     expect(heard).toEqual([])
+    client.close("reset")
+  })
+
+  test("waits for room when the chain is longer than the sockets hold", () => {
+    const plain = certificate("plain", "plain.example")
+    // 90 KB; OpenSSL's clients take up to 100.
+    const chainPem = plain.chainPem + CERTIFICATES.authority.repeat(180)
+    const { client: fd, server } = accept(serverTls({ certificates: [{ ...plain, chainPem }] }))
+    setBufferBytes(server, SO_SNDBUF, 4_096)
+    setBufferBytes(fd, SO_RCVBUF, 4_096)
+    const masks: number[] = []
+    const modify = reactor.modify.bind(reactor)
+    reactor.modify = (each, events) => {
+      masks.push(events)
+      modify(each, events)
+    }
+    const client = clientTls({ serverName: "plain.example" }).open(fd, { address: "", port: 0 })
+    client.handshake()
+    // The client looks away until the server has to wait.
+    passUntil(() => masks.length > 0)
+    passUntil(() => {
+      client.handshake()
+      return secured !== undefined
+    })
+    expect(client.peerSubject).toBe("CN=plain.example")
+    expect(masks.map((mask) => mask & EPOLLOUT)).toEqual([EPOLLOUT, 0])
     client.close("reset")
   })
 
@@ -184,7 +212,7 @@ function accept(tls: ServerTls, timeoutMs = 5_000) {
       fault: (error) => heard.push(`fault: ${error instanceof Error ? error.message : error}`),
     },
   })
-  return { client, handshake }
+  return { client, server, handshake }
 }
 
 function certificate(name: "shop" | "plain", serverName: string) {
@@ -195,6 +223,13 @@ function certificate(name: "shop" | "plain", serverName: string) {
 function sendBytes(fd: number, latin1: string): void {
   const bytes = NativeBytes.of(Buffer.from(latin1, "latin1"))
   expect(send(fd, bytes, 0, bytes.bytes.length)).toBe(latin1.length)
+}
+
+const SO_SNDBUF = 7
+
+function setBufferBytes(fd: number, name: number, value: number): void {
+  const bytes = NativeBytes.of(new Uint8Array(Int32Array.of(value).buffer))
+  expect(libc.setsockopt(fd, SOL_SOCKET, name, bytes.address, 4)).toBe(0)
 }
 
 function passUntil(isDone: () => boolean): void {

@@ -31,8 +31,9 @@ export interface HandshakeUser {
   fault(error: unknown): void
 }
 
-/** Both ways: OpenSSL may wait for either, and this is over after a few events. */
-const HANDSHAKE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+/** A new socket has room to write, and being told so would only wake us before the hello is there. */
+const READ_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
+const WRITE_EVENTS = READ_EVENTS | EPOLLOUT
 
 const GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 
@@ -46,6 +47,7 @@ export class TlsHandshake extends LiveConnection {
   #transport: TlsTransport | undefined = undefined
   /** The hello is not whole with fewer bytes. */
   #helloBytesMin = 1
+  #isArmedForWriting = false
   #isOver = false
 
   /** Takes over the accepted socket `fd` and begins at once. */
@@ -63,7 +65,7 @@ export class TlsHandshake extends LiveConnection {
     this.#reactor = reactor
     this.#tls = start.tls
     this.#user = start.user
-    reactor.add(this.fd, HANDSHAKE_EVENTS, this)
+    reactor.add(this.fd, READ_EVENTS, this)
     reactor.arm(this, start.timeoutMs)
   }
 
@@ -75,7 +77,7 @@ export class TlsHandshake extends LiveConnection {
       return
     }
     const result = this.#transport.handshake()
-    if (result === -EAGAIN) return
+    if (result === -EAGAIN) return this.#armForWriting(this.#transport.wantsWrite)
     if (result < 0) return this.#fail(handshakeFailure(this.#transport.failureReason))
     this.#leave()
     this.#reactor.remove(this.fd)
@@ -141,6 +143,13 @@ export class TlsHandshake extends LiveConnection {
     if (this.#transport !== undefined) this.#transport.close(how)
     else if (how === "finish") closeFd(this.fd)
     else resetFd(this.fd)
+  }
+
+  /** The chain may be longer than the socket takes at once. */
+  #armForWriting(wanted: boolean): void {
+    if (wanted === this.#isArmedForWriting) return
+    this.#isArmedForWriting = wanted
+    this.#reactor.modify(this.fd, wanted ? WRITE_EVENTS : READ_EVENTS)
   }
 
   #leave(): void {
