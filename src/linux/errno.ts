@@ -49,6 +49,7 @@ const NAMES: Readonly<Record<number, string>> = {
   113: "EHOSTUNREACH",
   114: "EALREADY",
   115: "EINPROGRESS",
+  129: "EKEYREJECTED",
 }
 
 export const EPERM = 1
@@ -80,6 +81,7 @@ export const ETIMEDOUT = 110
 export const ECONNREFUSED = 111
 export const EHOSTUNREACH = 113
 export const EINPROGRESS = 115
+export const EKEYREJECTED = 129
 
 export function errnoName(errno: number): string {
   return NAMES[errno] ?? `errno ${errno}`

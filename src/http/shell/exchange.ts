@@ -797,8 +797,10 @@ function proxyError(cause: string): string {
       return "connection_refused"
     case "ETIMEDOUT":
       return "connection_timeout"
-    case "ETLS":
+    case "EPROTO":
       return "tls_protocol_error"
+    case "EKEYREJECTED":
+      return "tls_certificate_error"
     case "EHOSTUNREACH":
     case "ENETUNREACH":
       return "destination_ip_unroutable"

@@ -255,7 +255,7 @@ export class UpstreamConnection extends TimerEntry implements Handler {
       this.#isHandshaking = true
       const result = this.transport.handshake()
       if (result === -EAGAIN) return
-      if (result < 0) return this.#connectFailed("ETLS")
+      if (result < 0) return this.#connectFailed(errnoName(-result))
       this.isReadable = true // TLS may hold bytes already, of which epoll says nothing
     }
     this.isConnected = true

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test"
 import { NativeBytes } from "../../linux/bytes.ts"
-import { EPROTO } from "../../linux/errno.ts"
+import { EKEYREJECTED } from "../../linux/errno.ts"
 import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
 import { until } from "../../linux/fixtures/tcp.ts"
 import { peek } from "../../linux/tcp.ts"
@@ -52,7 +52,7 @@ describe("verification", () => {
     }
     const client = clientTls({ caPem: CERTIFICATES.oddNames, serverName: "foo.odd.example" })
     const pair = openPair(serverTls({ certificates: [certificate] }), client)
-    expect(shakeHands(pair).client).toBe(-EPROTO)
+    expect(shakeHands(pair).client).toBe(-EKEYREJECTED)
     expect(pair.client.failure).toBe("hostname mismatch")
   })
 
@@ -83,7 +83,7 @@ describe("verification", () => {
     ["the host's authorities", { caPem: "" }, "unable to get local issuer certificate"],
   ])("fails with %s", (_what, change, failure) => {
     const pair = openPair(serverTls(), clientTls(change))
-    expect(shakeHands(pair).client).toBe(-EPROTO)
+    expect(shakeHands(pair).client).toBe(-EKEYREJECTED)
     expect(pair.client.failure).toBe(failure)
   })
 

@@ -9,7 +9,7 @@
  * nothing left over in OpenSSL is taken for the end of it.
  */
 import type { NativeBytes } from "../../linux/bytes.ts"
-import { EAGAIN, ECONNRESET, EPROTO } from "../../linux/errno.ts"
+import { EAGAIN, ECONNRESET, EKEYREJECTED, EPROTO } from "../../linux/errno.ts"
 import {
   forgetErrors,
   type Handle,
@@ -35,6 +35,8 @@ import { closeFd, resetFd, shutdownWrite } from "../../linux/tcp.ts"
 
 /** SSL_R_UNEXPECTED_EOF_WHILE_READING: FIN without close_notify. */
 const UNEXPECTED_EOF = 294
+/** SSL_R_CERTIFICATE_VERIFY_FAILED: the other side's is not for us to believe. */
+const CERTIFICATE_VERIFY_FAILED = 134
 
 /**
  * OpenSSL asks the kernel for 16.6 KiB or more. Less than this came out of a read that cannot have
@@ -228,6 +230,7 @@ export class TlsTransport {
         const { reason, text } = takeError(this.#openssl)
         this.failure = verifyFailure(this.#openssl, this.#ssl) || text || "protocol error"
         this.failureReason = reason
+        if (reason === CERTIFICATE_VERIFY_FAILED) return -EKEYREJECTED
         return reason === UNEXPECTED_EOF ? -ECONNRESET : -EPROTO
       }
       default:
