@@ -654,9 +654,9 @@ export class Exchange implements UpstreamUser {
   }
 
   /**
-   * Who may be asked once more when a connection was closed without a word. That may be how a server
-   * begins to stop, so another one is the safer choice; but a kept connection may only have had its
-   * time, and then a client that is bound to the server, or has no other, stays with it.
+   * Who may be asked once more when a connection was closed without a word. That may be how a
+   * server begins to stop, so another one is the safer choice; but a kept connection may only have
+   * had its time, and then a client that is bound to the server, or has no other, stays with it.
    */
   #insteadOf({ server, exchanges }: UpstreamConnection): PoolServer | undefined {
     if (this.#heldResponse !== undefined || !this.#mayRepeat(1)) return undefined

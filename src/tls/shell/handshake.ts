@@ -31,7 +31,9 @@ export interface HandshakeUser {
   fault(error: unknown): void
 }
 
-/** A new socket has room to write, and being told so would only wake us before the hello is there. */
+/**
+ * A new socket has room to write, and being told so would only wake us before the hello is there.
+ */
 const READ_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
 const WRITE_EVENTS = READ_EVENTS | EPOLLOUT
 
