@@ -190,6 +190,7 @@ class DataThread implements Handler {
     for (const id of message.listeners.remove) this.#listeners.remove(id)
     for (const name of message.services.remove) this.#listeners.removeService(name)
     for (const name of message.pools.remove) {
+      this.#http.upstreams.closeIdle(slotsOf(this.#pools.get(name)))
       this.#pools.delete(name)
       this.#stickyServers.removePool(name)
       this.#clientTls.get(name)?.close()
@@ -211,9 +212,12 @@ class DataThread implements Handler {
       tls?.close()
       this.#clientTls.delete(spec.name)
       if (spec.tls !== undefined) this.#clientTls.set(spec.name, new ClientTls(spec.tls))
-      // What idles was opened under other terms.
+      // What is open was opened under other terms.
       this.#http.upstreams.closeIdle(new Set(spec.servers.map(({ slot }) => slot)))
     }
+    const gone = slotsOf(this.#pools.get(spec.name))
+    for (const { slot } of spec.servers) gone.delete(slot)
+    this.#http.upstreams.closeIdle(gone)
     this.#pools.set(spec.name, this.#createPool(spec))
     this.#stickyServers.setPool(spec.name, spec.servers)
   }
@@ -272,6 +276,10 @@ function sourcesOf({ source }: DataPoolSpec, family: Family): NativeBytes[] {
   return source
     .filter((address) => familyOf(address) === family)
     .map((address) => encodeSockaddr({ address, port: 0 }))
+}
+
+function slotsOf(pool: ServerPool | undefined): Set<number> {
+  return new Set(pool?.pool.servers.map(({ slot }) => slot))
 }
 
 function throughOneOf(addresses: readonly Address[]): (live: LiveConnection) => boolean {

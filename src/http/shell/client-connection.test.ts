@@ -394,7 +394,7 @@ describe("a listener that changes", () => {
     client.send(GET)
     peer.send(OK)
     client.take(OK)
-    client.take(/[^]*?\r\n\r\nnew/)
+    client.take(/[\s\S]*?\r\n\r\nnew/)
     harness.update({ routes: { decide: () => forward() } })
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
     expect(peer.takeHead()).toContain("X-Forwarded-For: 192.0.2.1, 127.0.0.1")

@@ -327,6 +327,23 @@ describe("a kept connection", () => {
     expect(harness.listener("retries")).toBe(0)
   })
 
+  test("to a server that is given up is not kept, though it was in use at that time", () => {
+    const { client, peer } = kept()
+    client.send(GET)
+    peer.takeHead()
+    harness.upstreams.closeIdle(new Set([0]))
+    peer.send(OK)
+    client.take(OK)
+    expect(peer.untilEnd().how).toBe("end")
+    client.send(GET)
+    const next = server.accept()
+    served(next)
+    client.take(OK)
+    client.send(GET)
+    served(next)
+    client.take(OK)
+  })
+
   test("that is closed while the request is on its way costs a retry, once", () => {
     const { client, peer } = kept()
     client.send(GET)

@@ -48,6 +48,8 @@ export interface UpstreamEnvironment {
 
 export class UpstreamConnections {
   readonly #idle = new Map<number, UpstreamConnection[]>()
+  /** How often each slot's connections have been given up; what is older is not kept. */
+  readonly #ages = new Map<number, number>()
 
   /**
    * The latest used idle connection to the server, if there is one. `mustBeAlive`: ask the kernel
@@ -64,9 +66,15 @@ export class UpstreamConnections {
     return undefined
   }
 
+  /** Of connections to this slot that are opened now. */
+  age(slot: number): number {
+    return this.#ages.get(slot) ?? 0
+  }
+
   /** Keeps a connection whose exchange ended clean. */
   give(connection: UpstreamConnection): void {
     const { slot } = connection.server
+    if (connection.age !== this.age(slot)) return connection.close("finish")
     let stack = this.#idle.get(slot)
     if (stack === undefined) {
       stack = []
@@ -83,11 +91,15 @@ export class UpstreamConnections {
     if (at >= 0) stack?.splice(at, 1)
   }
 
-  /** Closes what idles towards the given servers: they are going, or gone. */
+  /**
+   * Closes what idles towards the given servers, and what is in use when it would idle: they are
+   * going, or are to be spoken to in another way.
+   */
   closeIdle(slots: ReadonlySet<number>): void {
-    for (const [slot, stack] of this.#idle) {
-      if (!slots.has(slot)) continue
-      for (const connection of stack.splice(0)) connection.close("finish")
+    for (const slot of slots) {
+      this.#ages.set(slot, this.age(slot) + 1)
+      for (const connection of this.#idle.get(slot) ?? []) connection.close("finish")
+      this.#idle.delete(slot)
     }
   }
 }
@@ -103,6 +115,7 @@ export class UpstreamConnection extends TimerEntry implements Handler {
   readonly server: PoolServer
   readonly transport: Transport
   readonly outlet: Outlet
+  readonly age: number
   isReadable = false
   /** The server has sent FIN or RST: read to the end, and never use it again. */
   isHungUp = false
@@ -135,6 +148,7 @@ export class UpstreamConnection extends TimerEntry implements Handler {
     this.#environment = environment
     this.#connections = connections
     this.server = start.server
+    this.age = connections.age(start.server.slot)
     this.transport = start.transport
     this.outlet = new Outlet(start.transport)
     this.#user = start.user
