@@ -73,7 +73,6 @@ function openLibssl() {
 
 function openLibcrypto() {
   return dlopen("libcrypto.so.3", {
-    BIO_ctrl: { args: [ptr, i32, i64, ptr], returns: i64 },
     BIO_free: { args: [ptr], returns: i32 },
     BIO_new: { args: [ptr], returns: ptr },
     BIO_new_mem_buf: { args: [ptr, i32], returns: ptr },
@@ -136,7 +135,7 @@ export function openssl(): Openssl {
 
 function tryLoading(): OpensslLoad {
   try {
-    const functions = { ...openLibssl(), ...openLibcrypto() } as Openssl
+    const functions = openLibraries() as Openssl
     functions.OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, null)
     return { ok: true, openssl: functions }
   } catch (error) {

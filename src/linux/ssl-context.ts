@@ -86,12 +86,12 @@ export class SslContext {
     if (!isSet) throw new Error(this.#failure("Cannot choose TLS ciphers"))
   }
 
-  /** Key exchange groups, most wanted first. Throws when OpenSSL does not know one. */
-  setGroups(groups: string): void {
+  /** Key exchange groups, most wanted first; false when OpenSSL does not know one of them. */
+  setGroups(groups: string): boolean {
     const list = NativeBytes.text(groups)
-    if (this.#control(SSL_CTRL_SET_GROUPS_LIST, 0, list.address) !== 1n) {
-      throw new Error(this.#failure("Cannot choose TLS groups"))
-    }
+    const isSet = this.#control(SSL_CTRL_SET_GROUPS_LIST, 0, list.address) === 1n
+    forgetErrors(this.openssl)
+    return isSet
   }
 
   /**

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test"
 import { NativeBytes } from "../../linux/bytes.ts"
-import { EKEYREJECTED } from "../../linux/errno.ts"
+import { EKEYREJECTED, EPROTO } from "../../linux/errno.ts"
 import { CERTIFICATES, KEYS } from "../../linux/fixtures/certificates.ts"
-import { until } from "../../linux/fixtures/tcp.ts"
+import { sendText, until } from "../../linux/fixtures/tcp.ts"
 import { peek } from "../../linux/tcp.ts"
 import { parseClientHello } from "../../wire/client-hello.ts"
 import {
@@ -85,6 +85,18 @@ describe("verification", () => {
     const pair = openPair(serverTls(), clientTls(change))
     expect(shakeHands(pair).client).toBe(-EKEYREJECTED)
     expect(pair.client.failure).toBe(failure)
+  })
+
+  test("lays no blame on a certificate that nobody verifies", () => {
+    const { client, server } = connectedPair(serverTls(), clientTls({ verify: false, caPem: "" }))
+    sendText(server.fd, "HTTP/1.1 400 Bad Request\r\n\r\n")
+    expect(readText(client)).toBe(-EPROTO)
+    expect(client.failure).toBe("wrong version number")
+  })
+
+  test("throws where no server can have the name", () => {
+    const serverName = `${"a".repeat(300)}.example`
+    expect(() => openPair(serverTls(), clientTls({ serverName }))).toThrow("Cannot ask for")
   })
 
   test("throws where the bundle of authorities is empty", () => {

@@ -26,7 +26,7 @@ export class ClientTls {
 
   /**
    * The client's side of a connection on `fd`, connected or connecting, which it takes over.
-   * `address` and `port` are the server's.
+   * `address` and `port` are the server's. Throws when nobody can have the name.
    */
   open(fd: number, server: { readonly address: string; readonly port: number }): TlsTransport {
     // The request follows the last flight of the handshake, for which no answer is due.
@@ -35,14 +35,16 @@ export class ClientTls {
     const transport = new TlsTransport(this.#context, fd, "client", (session) => {
       this.#keep(key, session)
     })
-    const name = this.spec.serverName === "" ? server.address : this.spec.serverName
+    const { serverName, verify } = this.spec
     const session = this.#sessions.get(key) ?? null
-    expectPeer(this.#context.openssl, transport.handle, {
-      name,
-      verify: this.spec.verify,
-      session,
-    })
-    return transport
+    try {
+      const name = serverName === "" ? server.address : serverName
+      expectPeer(this.#context.openssl, transport.handle, { name, verify, session })
+      return transport
+    } catch (error) {
+      transport.close("reset")
+      throw error
+    }
   }
 
   /** Connections live on. */

@@ -35,7 +35,8 @@ const TLS_1_3_CIPHERS = [
   "TLS_CHACHA20_POLY1305_SHA256",
   "TLS_AES_256_GCM_SHA384",
 ].join(":")
-const GROUPS = "X25519:P-256:P-384"
+/** The first list that OpenSSL knows: the hybrid with ML-KEM comes with version 3.5. */
+const GROUPS = ["X25519MLKEM768:X25519:P-256:P-384", "X25519:P-256:P-384"]
 
 export class ServerTls {
   readonly spec: ServerTlsSpec
@@ -109,7 +110,7 @@ export function serverContext(spec: ServerTlsSpec, certificates: readonly number
 function configure(context: SslContext, spec: ServerTlsSpec): void {
   context.setMinVersion(spec.minVersion)
   context.setCiphers(TLS_1_2_CIPHERS, TLS_1_3_CIPHERS)
-  context.setGroups(GROUPS)
+  if (!GROUPS.some((groups) => context.setGroups(groups))) throw new Error("No TLS groups")
   // With our order, ECDSA comes before RSA. Clients that leave without close_notify are no news,
   // and a request that is cut short shows it by its framing.
   context.setOptions(

@@ -63,6 +63,8 @@ export class TlsTransport {
   #end: number | undefined = undefined
   /** A read stopped for want of room, so that a later short one proves nothing. */
   #mayHoldMore = false
+  /** Asked for with every request that is forwarded. */
+  #peerSubject: string | undefined = undefined
   #keepSession: ((session: Handle) => void) | undefined
   /** SSL_ERROR_WANT_READ or SSL_ERROR_WANT_WRITE, of the last call that waits. */
   #waitsFor = 0
@@ -113,7 +115,9 @@ export class TlsTransport {
 
   /** Subject of the peer's verified certificate as of RFC 2253, in ASCII; "" without one. */
   get peerSubject(): string {
-    return this.#isClosed ? "" : peerSubject(this.#openssl, this.#ssl)
+    if (this.#isClosed) return ""
+    this.#peerSubject ??= peerSubject(this.#openssl, this.#ssl)
+    return this.#peerSubject
   }
 
   get isResumed(): boolean {
@@ -228,9 +232,12 @@ export class TlsTransport {
         return errno > 0 ? -errno : -ECONNRESET
       case SSL_ERROR_SSL: {
         const { reason, text } = takeError(this.#openssl)
-        this.failure = verifyFailure(this.#openssl, this.#ssl) || text || "protocol error"
+        this.failure = text || "protocol error"
         this.failureReason = reason
-        if (reason === CERTIFICATE_VERIFY_FAILED) return -EKEYREJECTED
+        if (reason === CERTIFICATE_VERIFY_FAILED) {
+          this.failure = verifyFailure(this.#openssl, this.#ssl)
+          return -EKEYREJECTED
+        }
         return reason === UNEXPECTED_EOF ? -ECONNRESET : -EPROTO
       }
       default:
