@@ -68,7 +68,9 @@ export class TlsStore {
         read.push(...loaded.files)
       }
     }
-    if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"))
+    // A host without OpenSSL is the same problem for all of them.
+    const lines = [...new Set(problems.map(formatProblem))]
+    if (lines.length > 0) throw new Error(lines.join("\n"))
     return { specs, pools, certificates, warnings: warnings.map(formatProblem), read }
   }
 

@@ -10,7 +10,12 @@
  * its thread. So `forgetErrors` goes before every call whose failure is asked about.
  */
 import { CString, dlopen, type Pointer } from "bun:ffi"
+import { existsSync } from "node:fs"
 import { lastErrno } from "./libc.ts"
+
+const LIBSSL = "libssl.so.3"
+const LIBCRYPTO = "libcrypto.so.3"
+const LIBRARIES = [LIBSSL, LIBCRYPTO]
 
 const i32 = "i32"
 const u32 = "u32"
@@ -24,7 +29,7 @@ function openLibraries() {
 }
 
 function openLibssl() {
-  return dlopen("libssl.so.3", {
+  return dlopen(LIBSSL, {
     OPENSSL_init_ssl: { args: [u64, ptr], returns: i32 },
     SSL_CIPHER_get_name: { args: [ptr], returns: ptr },
     SSL_CTX_add_client_CA: { args: [ptr, ptr], returns: i32 },
@@ -72,7 +77,7 @@ function openLibssl() {
 }
 
 function openLibcrypto() {
-  return dlopen("libcrypto.so.3", {
+  return dlopen(LIBCRYPTO, {
     BIO_free: { args: [ptr], returns: i32 },
     BIO_new: { args: [ptr], returns: ptr },
     BIO_new_mem_buf: { args: [ptr, i32], returns: ptr },
@@ -134,14 +139,18 @@ export function openssl(): Openssl {
 }
 
 function tryLoading(): OpensslLoad {
+  const missing = "TLS needs OpenSSL 3 (libssl.so.3 and libcrypto.so.3) on this host"
+  // What the system does not have, Bun looks for in the working directory, and would run it.
+  const stray = LIBRARIES.find((name) => existsSync(name))
+  if (stray !== undefined) {
+    return { ok: false, reason: `${missing}, and not ${stray} in the working directory` }
+  }
   try {
     const functions = openLibraries() as Openssl
     functions.OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, null)
     return { ok: true, openssl: functions }
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error)
-    const reason = `TLS needs OpenSSL 3 (libssl.so.3 and libcrypto.so.3) on this host: ${detail}`
-    return { ok: false, reason }
+    return { ok: false, reason: `${missing}: ${error instanceof Error ? error.message : error}` }
   }
 }
 

@@ -273,7 +273,43 @@ test("1 000 broken handshakes leave nothing behind", async () => {
   expect(residentKib(server) - before).toBeLessThan(8 * 1024)
 }, 60_000)
 
+describe("without OpenSSL", () => {
+  test("says what is missing", async () => {
+    const hidden = await execCommand([
+      "sh",
+      "-c",
+      "ldconfig -p | awk '/libssl.so.3 /{print $NF; exit}'",
+    ])
+    const line = `mount --bind /dev/null ${hidden.trim()} && exec "$0" "$1"`
+    const argv = ["unshare", "--mount", "sh", "-c", line, executable, JSON.stringify(options())]
+    const { exitCode, stdout } = await runCommand(argv)
+    expect(stdout).toStartWith(
+      " TLS needs OpenSSL 3 (libssl.so.3 and libcrypto.so.3) on this host: ",
+    )
+    expect(exitCode).toBe(1)
+  })
+
+  test("does not run a library of the working directory", async () => {
+    writeFileSync(at("libssl.so.3"), "")
+    const argv = [executable, JSON.stringify(options())]
+    const { exitCode, stdout } = await runCommand(argv, { cwd: directory })
+    expect(stdout).toContain("and not libssl.so.3 in the working directory")
+    expect(exitCode).toBe(1)
+  })
+})
+
 async function start(tls: Partial<TlsConfig> = {}): Promise<TestServer> {
+  const server = new ManagedProcess([executable, JSON.stringify(options(tls))], {
+    name: "tls-server",
+    logPath: at(`server-${servers.length}.log`),
+  })
+  const line = await server.waitFor(/port \d+/)
+  const started = { process: server, port: Number(/port (\d+)/.exec(line)?.[1]) }
+  servers.push(started)
+  return started
+}
+
+function options(tls: Partial<TlsConfig> = {}) {
   const config: TlsConfig = {
     certificates: ["shop", "shopRsa", "plain"].map((name) => {
       return { cert: at(`${name}.pem`), key: at(`${name}.key`) }
@@ -285,15 +321,7 @@ async function start(tls: Partial<TlsConfig> = {}): Promise<TestServer> {
     sessionTicketKeyFile: "",
     ...tls,
   }
-  const options = { tls: config, handshakeMs: HANDSHAKE_MS, watchMs: 50 }
-  const server = new ManagedProcess([executable, JSON.stringify(options)], {
-    name: "tls-server",
-    logPath: at(`server-${servers.length}.log`),
-  })
-  const line = await server.waitFor(/port \d+/)
-  const started = { process: server, port: Number(/port (\d+)/.exec(line)?.[1]) }
-  servers.push(started)
-  return started
+  return { tls: config, handshakeMs: HANDSHAKE_MS, watchMs: 50 }
 }
 
 interface Facts {
