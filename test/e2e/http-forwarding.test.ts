@@ -137,6 +137,64 @@ describe("forwarding fields", () => {
   })
 })
 
+describe("the PROXY protocol", () => {
+  const V2 = Buffer.concat([
+    Buffer.from("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "latin1"),
+    Buffer.from([192, 0, 2, 7, 10, 0, 0, 1, 0x16, 0x2e, 0x1f, 0x90]),
+  ])
+
+  /** What follows a header, as the server sees it. */
+  async function seenAfter(header: string | Uint8Array, from = "10.0.0.8") {
+    using connection = await HttpConnection.open(await stage.door("10.0.0.1:81", from))
+    connection.send(header)
+    connection.send("GET /web HTTP/1.1\r\nHost: k8s.com\r\n\r\n")
+    return seenBy(await connection.answer())
+  }
+
+  test.each([
+    ["version 1", "PROXY TCP4 192.0.2.7 10.0.0.1 5678 8080\r\n", "192.0.2.7", "8080"],
+    ["version 1, IPv6", "PROXY TCP6 2001:db8::7 2001:db8::1 5678 443\r\n", "2001:db8::7", "443"],
+    ["version 1, unknown", "PROXY UNKNOWN\r\n", "10.0.0.8", "81"],
+    ["version 2", V2, "192.0.2.7", "8080"],
+  ])("%s names the client", async (_, header, client, port) => {
+    expect(await seenAfter(header)).toMatchObject({
+      "x-forwarded-for": client,
+      "x-real-ip": client,
+      "x-forwarded-port": port,
+    })
+  })
+
+  test("in pieces", async () => {
+    using connection = await HttpConnection.open(await stage.door("10.0.0.1:81", "10.0.0.8"))
+    for (const byte of V2) {
+      connection.send(Uint8Array.of(byte))
+      await Bun.sleep(2)
+    }
+    expect(seenBy(await connection.ask({ path: "/web" }))["x-real-ip"]).toBe("192.0.2.7")
+    expect(seenBy(await connection.ask({ path: "/web" }))["x-real-ip"]).toBe("192.0.2.7")
+  })
+
+  test("without its header a proxy is cut off, and nobody else may send one", async () => {
+    using mute = await HttpConnection.open(await stage.door("10.0.0.1:81", "10.0.0.8"))
+    mute.send("GET /web HTTP/1.1\r\nHost: k8s.com\r\n\r\n")
+    await mute.ended()
+    expect(mute.waiting.length).toBe(0)
+    using stranger = await HttpConnection.open(await stage.door("10.0.0.1:81", "10.0.0.9"))
+    stranger.send("PROXY TCP4 192.0.2.7 10.0.0.1 5678 8080\r\nGET /web HTTP/1.1\r\n\r\n")
+    expect((await stranger.answer()).status).toBe(400)
+    const seen = seenBy(await ask(await stage.door("10.0.0.1:81", "10.0.0.9"), { path: "/web" }))
+    expect(seen["x-real-ip"]).toBe("10.0.0.9")
+  })
+
+  test("a proxy that says nothing at all is cut off after head_timeout", async () => {
+    using silent = await HttpConnection.open(await stage.door("10.0.0.1:81", "10.0.0.8"))
+    const startedAt = performance.now()
+    await silent.ended()
+    report("no PROXY header", { "ended after ms": performance.now() - startedAt })
+    expect(performance.now() - startedAt).toBeWithin(900, 3_000)
+  })
+})
+
 describe("hop-by-hop fields", () => {
   test("of a request go no further", async () => {
     const headers = [
@@ -576,4 +634,12 @@ pool = "web"
 ${route("/odd", "odd")}
 ${route("/live", "live")}
 ${route("/stall", "stall")}
+[[http]]
+name = "proxied"
+bind = ["10.0.0.1:81"]
+accept_proxy_protocol = ["10.0.0.8"]
+head_timeout = "1s"
+[[http.route]]
+path = "/web"
+pool = "web"
 `

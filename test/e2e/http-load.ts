@@ -18,6 +18,7 @@ export async function startHttpLoad(
     intervalMs: 5,
     patienceMs: 10_000,
     closes: false,
+    tls: false,
     fields: "",
     ...options,
     host: target.slice(0, colon),

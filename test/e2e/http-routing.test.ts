@@ -4,7 +4,7 @@
  * and says what it received.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { readFileSync } from "node:fs"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Edge } from "../lab/edge.ts"
 import { eventually } from "../lab/wait.ts"
@@ -103,6 +103,18 @@ describe("precedence", () => {
     const mine = answers.find(({ http }) => http === "table")
     return mine?.route ?? String(mine?.status)
   }
+
+  test("`causeway check` shows the table, and what can never be reached", async () => {
+    const shown = await edge.command("check")
+    expect(shown).toMatchObject({ exitCode: 0 })
+    expect(shown.stdout).toMatch(/^ +k8s\.com +\/api\/v1 +→ pool apiv1 as \/$/m)
+    const again =
+      '[[http.route]]\nname = "again"\nhost = "k8s.com"\npath = "/api/v2"\nrespond = 200\n'
+    const path = join(stage.lab.directory, "shadowed.toml")
+    writeFileSync(path, CONFIG.replace('[[http.route]]\nhost = "actions.k8s.com"', `${again}$&`))
+    const { stdout, stderr } = await stage.edge.run([...edge.binary, "check", "-c", path])
+    expect(`${stdout}${stderr}`).toContain("warning: This route is never reached")
+  })
 
   test("`causeway route` says why", async () => {
     const { stdout, exitCode } = await edge.command("route", "k8s.com", "/cond", "--method", "POST")
@@ -393,7 +405,8 @@ function action(path: string, keys: string): string {
 const CHECK = `[pool.check]
 type = "http"
 path = "/healthz"
-interval = "500ms"`
+interval = "500ms"
+timeout = "400ms"`
 
 const CONFIG = `
 [node]

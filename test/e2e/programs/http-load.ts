@@ -10,6 +10,7 @@
  * SIGTERM, when what was asked is answered, `report`.
  */
 import { connect, type Socket } from "node:net"
+import { connect as connectTls } from "node:tls"
 import { epochMs } from "../../lab/wait.ts"
 
 export interface HttpLoadOptions {
@@ -26,6 +27,8 @@ export interface HttpLoadOptions {
   readonly patienceMs: number
   /** A new connection for each request. */
   readonly closes: boolean
+  /** The authority's name is asked for; who answers is believed. */
+  readonly tls: boolean
   /** Further field lines, each with CRLF. */
   readonly fields: string
 }
@@ -84,13 +87,15 @@ class Client {
   }
 
   #open(): Socket {
-    const { host, port } = this.#load.options
-    const socket = connect({ host, port, noDelay: true })
+    const { host, port, tls, authority: servername } = this.#load.options
+    const socket = tls
+      ? connectTls({ host, port, servername, rejectUnauthorized: false })
+      : connect({ host, port, noDelay: true })
     this.#socket = socket
     this.#received = Buffer.alloc(0)
     this.#answered = 0
     let prefix = "connect "
-    socket.on("connect", () => {
+    socket.on(tls ? "secureConnect" : "connect", () => {
       prefix = ""
     })
     socket.on("data", (chunk) => {
