@@ -29,31 +29,14 @@ export interface Transport {
 
 export class PlainTransport implements Transport {
   readonly fd: number
+  readonly isDrainedByShortRead = true
+  readonly canSplice = true
+  readonly tlsVersion = ""
+  readonly peerSubject = ""
+  readonly wantsWrite = false
 
   constructor(fd: number) {
     this.fd = fd
-  }
-
-  // The same for all, and so no fields: there are two transports per connection.
-
-  get isDrainedByShortRead(): boolean {
-    return true
-  }
-
-  get canSplice(): boolean {
-    return true
-  }
-
-  get tlsVersion(): string {
-    return ""
-  }
-
-  get peerSubject(): string {
-    return ""
-  }
-
-  get wantsWrite(): boolean {
-    return false
   }
 
   read(into: NativeBytes, offset: number, length: number): number {

@@ -28,24 +28,16 @@ export interface ForwardingOrigin {
   readonly port: number
   /** Of the client's verified certificate; empty without one. */
   readonly peerSubject: string
-  /** Tells the connection from all others of its thread. */
-  readonly serial: number
+  /** What the last request of this connection was sent with; most have the same. */
+  forwardingText: ForwardingText | undefined
 }
 
 /** All lines that are the same for all requests of a connection to one host, in bytes. */
 interface ForwardingText {
-  readonly serial: number
   readonly authority: string
   /** Ends with the beginning of the request's id. */
   readonly bytes: Buffer
 }
-
-/**
- * Of connections that asked lately, by serial. Not kept in the connections themselves, where it
- * would be a third of what an idle one takes.
- */
-const TEXTS_KEPT = 512
-const texts = new Array<ForwardingText | undefined>(TEXTS_KEPT).fill(undefined)
 
 export function writeForwardingFields(
   writer: HeadWriter,
@@ -54,18 +46,13 @@ export function writeForwardingFields(
 ): void {
   const { authority } = head
   if (origin.isTrusted || authority === "") return writeSlowly(writer, head, origin)
-  writer.put(textOf(origin, authority).bytes)
+  let text = origin.forwardingText
+  if (text === undefined || text.authority !== authority) {
+    text = { authority, bytes: bytesOf(linesOf(origin, authority)) }
+    origin.forwardingText = text
+  }
+  writer.put(text.bytes)
   writer.put(nextRequestCount())
-}
-
-function textOf(origin: ForwardingOrigin, authority: string): ForwardingText {
-  const { serial } = origin
-  const slot = serial % TEXTS_KEPT
-  const known = texts[slot]
-  if (known !== undefined && known.serial === serial && known.authority === authority) return known
-  const text = { serial, authority, bytes: bytesOf(linesOf(origin, authority)) }
-  texts[slot] = text
-  return text
 }
 
 function linesOf(

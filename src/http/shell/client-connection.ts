@@ -15,6 +15,7 @@ import { localEndpoint } from "../../linux/tcp.ts"
 import type { Address } from "../../net/address.ts"
 import { after, type Instant } from "../../net/time.ts"
 import { countRequest, type HttpEndReason } from "../counters.ts"
+import type { ForwardingOrigin } from "../forwarding.ts"
 import { RequestHead } from "../head.ts"
 import { HeldBytes } from "../held-bytes.ts"
 import { connectionOptions } from "../hop-by-hop.ts"
@@ -55,8 +56,6 @@ const REQUESTS_PER_TURN = 64
 const head = new RequestHead()
 const writer = new HeadWriter(outboundBuffer, 0, HEAD_ROOM_BYTES)
 
-let nextSerial = 0
-
 /** Who has accepted a connection. */
 export interface ConnectionOwner {
   /** Others after a reload: they hold from the next request on. */
@@ -71,7 +70,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
   readonly isTls: boolean
   readonly port: number
   readonly owner: ConnectionOwner
-  readonly serial: number = nextSerial++
+  forwardingText: ForwardingOrigin["forwardingText"] = undefined
   isReadable = false
   /** The client has sent FIN: it wants nothing more, or only what it asked for already. */
   isHungUp = false
