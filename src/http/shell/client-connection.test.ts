@@ -184,6 +184,16 @@ describe("a response of the proxy's own", () => {
     expect(harness.reasons()).toEqual({ finished: 1 })
   })
 
+  test("that is too large for its room is an error of ours, not half an answer", () => {
+    const client = ask(
+      GET + GET,
+      harness.listen({ decide: respond({ body: "x".repeat(400_000) }) }),
+    )
+    expect(client.untilEnd().text).toMatch(/^HTTP\/1.1 500 Internal Server Error\r\n/)
+    expect(harness.reasons()).toEqual({ internal_error: 1 })
+    expect(harness.logged.splice(0)).toMatchObject([{ level: "error", fields: { bytes: 400_000 } }])
+  })
+
   test("to a thousand requests at once comes a thousand times, in order", () => {
     let count = 0
     const at = harness.listen({ decide: () => respond({ body: `${++count} `.padStart(6) }) })
@@ -351,6 +361,7 @@ describe("a question", () => {
     client.close()
     expect(harness.balance()).toEqual([])
     expect(harness.asked).toEqual([])
+    expect(harness.reasons()).toEqual({ client_aborted: 1 })
   })
 })
 

@@ -170,10 +170,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
 
   override fail(error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    this.context.log("error", "Request ended by a fault", {
-      listener: this.settings.name,
-      error: text,
-    })
+    this.#tell("error", "Request ended by a fault", { error: text })
     this.abort("internal_error")
   }
 
@@ -356,7 +353,10 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
 
   /** A client that hangs up wants no answer. */
   #awaitAnswer(): false {
-    if (this.isHungUp) this.abort("client_aborted")
+    if (this.isHungUp) {
+      this.context.counters.add(this.settings.row, "client_aborted", 1)
+      this.abort("client_aborted")
+    }
     return false
   }
 
@@ -401,11 +401,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
     readEnd: number,
   ): boolean {
     if (result !== "complete") {
-      this.context.log("debug", "Request refused", {
-        listener: this.settings.name,
-        client: this.address,
-        reason: result,
-      })
+      this.#tell("debug", "Request refused", { client: this.address, reason: result })
       this.refuse(statusOfHeadError(result), "bad_request")
       return false
     }
@@ -458,14 +454,6 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
     const hasBody = head.isChunked || head.contentLength > 0
     const isLast = options.close || (head.minorVersion === 0 && !options.keepAlive)
     const closes = hasBody || isLast || this.isRetired
-    const { row } = this.settings
-    const { counters } = this.context
-    countRequest(counters, decision.route?.row ?? row, { status: decision.status, durationMs: 0 })
-    if (decision.route !== undefined) {
-      countRequest(counters, row, { status: decision.status, durationMs: 0 })
-    }
-    const reason = decision.status === 403 ? "denied" : "finished"
-    counters.add(row, reason, 1)
     writer.reset()
     errorResponse(writer, {
       ...decision,
@@ -473,10 +461,12 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
       connection: closes ? "close" : head.minorVersion === 0 ? "keep-alive" : "",
       isHead: head.method === "HEAD",
     })
-    if (this.context.accessLog !== undefined) {
-      const { status, route } = decision
-      this.#recordOwn(requestText(head), { status, reason, route: route?.name ?? "" })
+    if (writer.isFull) {
+      this.#tell("error", "Response too large", { bytes: decision.body.length })
+      this.refuse(500, "internal_error")
+      return false
     }
+    this.#countResponse(decision)
     if (!this.write(outbound, writer.start, writer.at)) {
       this.close("reset")
       return false
@@ -489,6 +479,26 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
     this.#phase = "request"
     this.expectWithin(this.settings.timeouts.idleMs)
     return true
+  }
+
+  #countResponse({ status, route }: RespondDecision): void {
+    const { row } = this.settings
+    const { counters } = this.context
+    const request = { status, durationMs: 0 }
+    countRequest(counters, row, request)
+    if (route !== undefined) countRequest(counters, route.row, request)
+    const reason = status === 403 ? "denied" : "finished"
+    counters.add(row, reason, 1)
+    if (this.context.accessLog === undefined) return
+    this.#recordOwn(requestText(head), { status, reason, route: route?.name ?? "" })
+  }
+
+  #tell(
+    level: "debug" | "error",
+    message: string,
+    fields: Readonly<Record<string, string | number>>,
+  ): void {
+    this.context.log(level, message, { listener: this.settings.name, ...fields })
   }
 
   /** The access log's line of an answer that no server gave; it has been written to `writer`. */
