@@ -483,6 +483,21 @@ describe("what stays open", () => {
     await connection.take(connection.waiting.length)
   }
 
+  test("an answer may come while the request does", async () => {
+    using connection = await connected()
+    connection.send(
+      "POST /live/echo HTTP/1.1\r\nHost: k8s.com\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n",
+    )
+    expect((await connection.head()).status).toBe(200)
+    await heard(connection, "1\r\n0\r\n")
+    for (let at = 1; at <= 9; at += 1) {
+      connection.send(`1\r\n${at}\r\n`)
+      await heard(connection, `1\r\n${at}\r\n`)
+    }
+    connection.send("0\r\n\r\n")
+    await heard(connection, "0\r\n\r\n")
+  })
+
   test("a long poll waits for its answer", async () => {
     const from = live.mark()
     const polled = asking({ path: "/live/poll" })
@@ -541,11 +556,14 @@ describe("those who are slow", () => {
       { name: "slow-readers" },
     )
     await eventually(async () => (await httpStatus(edge, "web")).connections >= 50)
+    const cpuBefore = cpuMs(edge.pid)
     const peak = await peakResidentKib(3_000)
+    const spentMs = cpuMs(edge.pid) - cpuBefore
     await readers.stop()
     const { failed, p99Ms, maxMs } = await load.stop()
     report("50 slow readers", {
       "growth KiB": peak - before,
+      "processor ms in 3 s": spentMs,
       "others' p99 ms": p99Ms,
       "max ms": maxMs,
     })
@@ -584,6 +602,23 @@ describe("those who are slow", () => {
     return peak
   }
 })
+
+test("an edge with nothing to do does nothing", async () => {
+  await edge.waitStatus(({ threads }) => threads.sessions === 0)
+  const before = cpuMs(edge.pid)
+  await Bun.sleep(2_000)
+  const spentMs = cpuMs(edge.pid) - before
+  report("2 s with nothing to do", { "processor ms": spentMs })
+  expect(spentMs).toBeLessThan(200)
+})
+
+/** Processor time that a process has used, of all its threads. */
+function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+  // Fields 14 and 15, in ticks of 10 ms, counted after the command name.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
 
 function randomBytes(length: number): Uint8Array {
   const bytes = new Uint8Array(length)

@@ -20,6 +20,7 @@ export async function startHttpLoad(
     closes: false,
     tls: false,
     fields: "",
+    method: "GET",
     ...options,
     host: target.slice(0, colon),
     port: Number(target.slice(colon + 1)),

@@ -31,6 +31,8 @@ export interface HttpLoadOptions {
   readonly tls: boolean
   /** Further field lines, each with CRLF. */
   readonly fields: string
+  /** With one that has a body, it is a byte. */
+  readonly method: string
 }
 
 export interface HttpFailure {
@@ -77,13 +79,17 @@ class Client {
 
   ask(): void {
     if (this.#load.isStopping) return this.#drop()
-    const { paths, authority, closes, fields, patienceMs } = this.#load.options
+    const { paths, authority, closes, fields, method, patienceMs } = this.#load.options
     this.#path = paths[this.#turn++ % paths.length] ?? "/"
     this.#askedAtMs = performance.now()
     this.#timer = setTimeout(() => this.#fail("silent"), patienceMs)
     const close = closes ? "Connection: close\r\n" : ""
     const socket = this.#socket ?? this.#open()
-    socket.write(`GET ${this.#path} HTTP/1.1\r\nHost: ${authority}\r\n${close}${fields}\r\n`)
+    const hasBody = method === "POST" || method === "PUT"
+    socket.write(
+      `${method} ${this.#path} HTTP/1.1\r\nHost: ${authority}\r\n${close}${fields}` +
+        (hasBody ? "Content-Length: 1\r\n\r\nx" : "\r\n"),
+    )
   }
 
   #open(): Socket {

@@ -1,6 +1,6 @@
 /**
  * A server of what stays open: WebSocket echo at `/socket`, server-sent events at `/events`, a long
- * poll at `/poll`; on Bun's own HTTP server. Runs as a program of its own inside a host.
+ * poll at `/poll`, and `/echo`, which answers as it hears; on Bun's own HTTP server. Runs as a program of its own inside a host.
  *
  * SIGUSR1 sends the next event to everyone who listens, and ends every poll.
  */
@@ -23,6 +23,7 @@ function main(hostname: string, port: number): void {
         return server.upgrade(request, { headers }) ? undefined : new Response("", { status: 400 })
       }
       if (pathname === "/events") return events(listeners)
+      if (pathname === "/echo") return new Response(request.body)
       if (pathname === "/poll") return new Promise<Response>((resolve) => polls.add(resolve))
       return new Response("live\n")
     },
