@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { ECONNRESET } from "../../linux/errno.ts"
 import type { Endpoint } from "../../net/address.ts"
+import { after } from "../../net/time.ts"
 import { forward, Harness, type Peer, type Server } from "../fixtures/harness.ts"
 
 const RESET = -ECONNRESET
@@ -512,6 +513,29 @@ describe("a kept connection", () => {
     served(peer)
     other.take(OK)
     expect(harness.slot(1, "connections")).toBe(0)
+  })
+
+  test("is closed when it has had nothing to do for 30 s, and not before", () => {
+    const { client, peer } = kept()
+    const start = harness.reactor.now
+    const advance = (seconds: number) => {
+      harness.reactor.now = after(start, seconds * 1000)
+      harness.reactor.timers.advance(harness.reactor.now)
+    }
+    advance(25)
+    client.send(GET)
+    peer.takeHead() // this pass brings the real time back
+    advance(25)
+    peer.send(OK)
+    client.take(OK)
+    harness.reactor.now = after(start, 25_000)
+    advance(31)
+    expect(peer.got).toBe("")
+    expect(peer.ended).toBeUndefined()
+    advance(70)
+    expect(peer.untilEnd().how).toBe("end")
+    client.close()
+    expect(harness.balance()).toEqual([])
   })
 
   test("is not used for another server in the same slot", () => {
