@@ -3,8 +3,8 @@
  * of a benchmark are about the machine; what travels are ratios against a peer measured in the same
  * minutes, which is what the targets are about.
  *
- * Options: `--rounds N` (default 11; figures are medians), `--idle N` connections for the memory
- * figure, `--patience SECONDS` (default 90) to spend on repeating samples that other programs
+ * Options: `--rounds N` (default 6; figures are medians), `--idle N` connections for the memory
+ * figure, `--patience SECONDS` (default 30, per part) to spend on repeating samples that other programs
  * disturbed, `--json FILE`, `--only PART`, `--quick` (a smoke test: one short round, figures mean
  * nothing), `--no-build`. The exit code says whether it could measure, not what: a target that is
  * missed reads "MISS".
