@@ -4,10 +4,10 @@
  * minutes, which is what the targets are about.
  *
  * Options: `--rounds N` (default 6; figures are medians), `--idle N` connections for the memory
- * figure, `--patience SECONDS` (default 30, per part) to spend on repeating samples that other programs
- * disturbed, `--json FILE`, `--only PART`, `--quick` (a smoke test: one short round, figures mean
- * nothing), `--no-build`. The exit code says whether it could measure, not what: a target that is
- * missed reads "MISS".
+ * figure, `--patience SECONDS` (default 30, per part) to spend on repeating samples that other
+ * programs disturbed, `--json FILE`, `--only PART`, `--quick` (a smoke test: one short round,
+ * figures mean nothing), `--no-build`. The exit code says whether it could measure, not what: a
+ * target that is missed reads "MISS".
  *
  * A further part is one more entry of `PARTS`.
  */

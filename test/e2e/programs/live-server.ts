@@ -1,6 +1,7 @@
 /**
  * A server of what stays open: WebSocket echo at `/socket`, server-sent events at `/events`, a long
- * poll at `/poll`, and `/echo`, which answers as it hears; on Bun's own HTTP server. Runs as a program of its own inside a host.
+ * poll at `/poll`, and `/echo`, which answers as it hears; on Bun's own HTTP server. Runs as a
+ * program of its own inside a host.
  *
  * SIGUSR1 sends the next event to everyone who listens, and ends every poll.
  */
