@@ -292,8 +292,13 @@ describe("certificates that are replaced", () => {
   }
 
   test("by a reload, and nobody is cut off", async () => {
-    copyFileSync(pair("exact").cert, join(stage.lab.directory, "old.crt"))
-    copyFileSync(pair("exact").key, join(stage.lab.directory, "old.key"))
+    const old = {
+      cert: join(stage.lab.directory, "old.crt"),
+      key: join(stage.lab.directory, "old.key"),
+    }
+    copyFileSync(pair("exact").cert, old.cert)
+    copyFileSync(pair("exact").key, old.key)
+    pairs.set("old", old)
     const options = { tls: true, paths: ["/web/x"], connections: 8 }
     const load = await startHttpLoad(stage.client, "10.0.0.1:443", options)
     const before = await serialOf()
@@ -312,12 +317,36 @@ describe("certificates that are replaced", () => {
     expect([books.failed, books.reopened]).toEqual([{}, 0])
   })
 
+  test("40 times while new clients come all the time: each gets its answer", async () => {
+    const options = { tls: true, paths: ["/web/x"], intervalMs: 1 }
+    const fresh = { ...options, connections: 4, closes: true }
+    const loads = [
+      await startHttpLoad(stage.client, "10.0.0.1:443", options),
+      await startHttpLoad(stage.client, "10.0.0.1:443", fresh),
+      await startHttpLoad(stage.client, "10.0.0.1:82", { paths: ["/good", "/known"] }),
+    ]
+    for (const load of loads) await load.requests(50)
+    for (let round = 0; round < 40; round += 1) {
+      install(round % 2 === 0 ? "renewed" : "old")
+      expect(await edge.reload()).toMatchObject({ exitCode: 0 })
+    }
+    const [kept, new_, inside] = await Promise.all(loads.map((load) => load.stop()))
+    report("40 reloads with certificates replaced", {
+      requests: kept?.requests ?? 0,
+      failed: JSON.stringify(kept?.failed),
+      handshakes: new_?.requests ?? 0,
+      "failed of those": JSON.stringify(new_?.failed),
+      "over TLS to servers": inside?.requests ?? 0,
+      "failed of them": JSON.stringify(inside?.failed),
+    })
+    expect([kept?.failed, new_?.failed, inside?.failed]).toEqual([{}, {}, {}])
+    expect(kept?.reopened).toBe(0)
+    install("renewed")
+    expect(await edge.reload()).toMatchObject({ exitCode: 0 })
+  })
+
   test("by the file alone", async () => {
     const before = await serialOf()
-    pairs.set("old", {
-      cert: join(stage.lab.directory, "old.crt"),
-      key: join(stage.lab.directory, "old.key"),
-    })
     const startedAt = performance.now()
     install("old")
     await eventually(async () => (await serialOf()) !== before, {
