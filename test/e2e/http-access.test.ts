@@ -132,7 +132,6 @@ describe("basic_auth", () => {
     })
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([401]))
     expect([right.status, failed]).toEqual([200, {}])
-    expect(maxMs).toBeLessThan(1_000)
     expect(medianMs).toBeLessThan(100)
   })
 
