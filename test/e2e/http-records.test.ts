@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Edge } from "../lab/edge.ts"
+import type { ManagedProcess } from "../lab/process.ts"
 import { eventually } from "../lab/wait.ts"
 import { ask, HttpConnection, type Question } from "./http-connection.ts"
 import { startOddWebServer } from "./http-servers.ts"
@@ -16,10 +17,11 @@ import { nth } from "./stage.ts"
 let stage: HttpStage
 let text: Edge
 let json: Edge
+let odd: ManagedProcess
 
 beforeAll(async () => {
   stage = await createHttpStage("http-records", 2)
-  await startOddWebServer(nth(stage.servers, 1), 8083)
+  odd = await startOddWebServer(nth(stage.servers, 1), 8083)
   text = await startHttpEdge(stage.edge, config("text"))
   json = await startHttpEdge(stage.secondEdge, config("json"))
 }, 60_000)
@@ -128,10 +130,10 @@ describe("access lines", () => {
       using connection = await HttpConnection.open(await stage.door(JSON_EDGE))
       connection.send("GET / HTTP/1.1\r\nHost : k8s.com\r\n\r\n")
       expect((await connection.answer()).status).toBe(400)
+      const from = odd.mark()
       const leaver = await HttpConnection.open(await stage.door(JSON_EDGE))
       leaver.send("GET /odd/silent HTTP/1.1\r\nHost: k8s.com\r\n\r\n")
-      await eventually(async () => (await httpStatus(json, "web")).connections > 0)
-      await Bun.sleep(100)
+      await odd.waitFor('"GET /silent"', { from })
       leaver.close()
     })
     expect(JSON.parse(refused)).toMatchObject({ status: 400, reason: "bad_request" })

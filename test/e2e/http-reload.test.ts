@@ -6,8 +6,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Edge } from "../lab/edge.ts"
+import type { ManagedProcess } from "../lab/process.ts"
 import { eventually } from "../lab/wait.ts"
-import { ask, fieldOf, HttpConnection, type Question } from "./http-connection.ts"
+import { type Answer, ask, fieldOf, HttpConnection, type Question } from "./http-connection.ts"
 import { startHttpLoad } from "./http-load.ts"
 import { seenBy, startLiveServer, startOddWebServer } from "./http-servers.ts"
 import { createHttpStage, type HttpStage, httpStatus, poolOf, startHttpEdge } from "./http-stage.ts"
@@ -17,10 +18,11 @@ import { openWebSockets } from "./web-sockets.ts"
 
 let stage: HttpStage
 let edge: Edge
+let odd: ManagedProcess
 
 beforeAll(async () => {
   stage = await createHttpStage("http-reload", 3)
-  await startOddWebServer(nth(stage.servers, 1), 8083)
+  odd = await startOddWebServer(nth(stage.servers, 1), 8083)
   await startLiveServer(nth(stage.servers, 1), 8084)
   edge = await startHttpEdge(stage.edge, config())
 }, 60_000)
@@ -88,6 +90,15 @@ test("100 reloads under load, every second one of a route and a pool: nobody not
   await eventually(() => openFds() <= before.fds, { what: "no more descriptors than before" })
 }, 90_000)
 
+/** Waits until the server has the request; the answer takes 2 s from then on. */
+async function underWay(answer: Promise<Answer>): Promise<{ readonly answer: Promise<Answer> }> {
+  await odd.waitFor('{"request":"GET /drip"}', { from: oddMark })
+  oddMark = odd.mark()
+  return { answer }
+}
+
+let oddMark = 0
+
 function openFds(): number {
   return readdirSync(`/proc/${edge.pid}/fd`).length
 }
@@ -104,24 +115,22 @@ test("a kept connection sees the new file with its next request", async () => {
 })
 
 test("a request under way goes on by the file it began with", async () => {
-  const slow = asking({ path: "/odd/drip" })
-  await eventually(async () => (await httpStatus(edge, "web")).connections > 0)
+  const { answer } = await underWay(asking({ path: "/odd/drip" }))
   await hangUp(config(0).replace('path = "/odd"', 'path = "/even"'))
-  expect((await slow).body.toString()).toBe("..........")
+  expect((await answer).body.toString()).toBe("..........")
   expect((await asking({ path: "/odd/hints" })).status).toBe(200)
   expect((await asking({ path: "/even/hints" })).body.toString()).toBe("hinted")
   await hangUp(config(0))
 })
 
 test("a pool that goes while it is used is used to the end", async () => {
-  const slow = asking({ path: "/odd/drip" })
-  await eventually(async () => (await httpStatus(edge, "web")).connections > 0)
+  const { answer } = await underWay(asking({ path: "/odd/drip" }))
   const without = config(0)
     .replace(/\[\[pool\]\]\nname = "odd"\nservers = .*\n/, "")
     .replace(/\[\[http\.route\]\]\npath = "\/odd"\n.*\n.*\n/, "")
   expect(without).not.toContain("odd")
   await hangUp(without)
-  expect((await slow).body.toString()).toBe("..........")
+  expect((await answer).body.toString()).toBe("..........")
   await hangUp(config(0))
   expect((await asking({ path: "/odd/hints" })).body.toString()).toBe("hinted")
 })
@@ -132,8 +141,8 @@ test("a listener that comes listens, and one that goes ends what idles and not w
   using idle = await HttpConnection.open(await stage.door("10.0.0.1:81"))
   expect((await idle.ask({ path: "/odd/hints" })).status).toBe(200)
   using busy = await HttpConnection.open(await stage.door("10.0.0.1:81"))
-  const answer = busy.ask({ path: "/odd/drip" })
-  await eventually(async () => (await httpStatus(edge, "guest")).connections === 2)
+  const { answer } = await underWay(busy.ask({ path: "/odd/drip" }))
+  expect((await httpStatus(edge, "guest")).connections).toBe(2)
   expect(await edge.reload(config(0))).toMatchObject({ exitCode: 0 })
   expect((await answer).body.toString()).toBe("..........")
   using late = await HttpConnection.open(await stage.door("10.0.0.1:81"))
@@ -175,8 +184,7 @@ test("a stop lets requests end, and refuses new ones", async () => {
   using idle = await HttpConnection.open(await stage.door("10.0.0.2:80"))
   expect((await idle.ask({ path: "/steady/x" })).status).toBe(200)
   using busy = await HttpConnection.open(await stage.door("10.0.0.2:80"))
-  const answer = busy.ask({ path: "/odd/drip" })
-  await eventually(async () => (await httpStatus(own, "web")).connections === 2)
+  const { answer } = await underWay(busy.ask({ path: "/odd/drip" }))
   const startedAt = performance.now()
   const stopped = own.stop()
   expect((await answer).body.toString()).toBe("..........")
