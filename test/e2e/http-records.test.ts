@@ -16,14 +16,13 @@ import { nth } from "./stage.ts"
 
 let stage: HttpStage
 let text: Edge
-let json: Edge
 let odd: ManagedProcess
 
 beforeAll(async () => {
   stage = await createHttpStage("http-records", 2)
   odd = await startOddWebServer(nth(stage.servers, 1), 8083)
   text = await startHttpEdge(stage.edge, config("text"))
-  json = await startHttpEdge(stage.secondEdge, config("json"))
+  await startHttpEdge(stage.secondEdge, config("json"))
 }, 60_000)
 
 afterAll(() => stage?.lab.close())
