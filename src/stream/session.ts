@@ -10,6 +10,7 @@
  */
 import { LiveConnection, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
+import { nextSource } from "../connection/sources.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
 import {
   EPOLLERR,
@@ -29,7 +30,6 @@ import {
   ETIMEDOUT,
   errnoName,
 } from "../linux/errno.ts"
-import { SOCKADDR_IN_BYTES } from "../linux/sockaddr.ts"
 import {
   closeFd,
   enableKeepAlive,
@@ -38,7 +38,7 @@ import {
   resetFd,
   startConnect,
 } from "../linux/tcp.ts"
-import type { Address, Endpoint } from "../net/address.ts"
+import { type Address, type Endpoint, familyOf } from "../net/address.ts"
 import { after, type Instant } from "../net/time.ts"
 import type { PoolServer } from "../pool/pool.ts"
 import type { ListenerSettings, StreamContext, StreamRecord } from "./context.ts"
@@ -63,7 +63,6 @@ const EXHAUSTED_WARNING_MS = 1000
 /** Of 1 MiB each: more than a socket that is dead can still hold (net.ipv4.tcp_rmem: 6 MiB). */
 const LAST_TURNS_MAX = 8
 
-let nextSource = 0
 let warnedExhaustedAt = Number.NEGATIVE_INFINITY
 
 export class Session extends LiveConnection {
@@ -132,7 +131,7 @@ export class Session extends LiveConnection {
       if (server === undefined) return this.#close(this.#failure, "reset")
       if (this.#tried.length > 0) this.#countRetry()
       const sockaddr = this.#pool.sockaddrs.get(server) as NativeBytes
-      const fd = startConnect(sockaddr, this.#nextSource(sockaddr))
+      const fd = startConnect(sockaddr, nextSource(this.#sourcesFor(server)))
       if (fd >= 0) return this.#awaitConnect(server, fd)
       if (!this.#mayRetryAfter(server, -fd)) return this.#close(this.#failure, "reset")
     }
@@ -314,11 +313,8 @@ export class Session extends LiveConnection {
     this.#close(fd === this.#client ? "client_reset" : "server_reset", "reset")
   }
 
-  #nextSource(server: NativeBytes): NativeBytes | undefined {
-    const sources = this.#pool.sources[server.bytes.length === SOCKADDR_IN_BYTES ? 4 : 6]
-    if (sources.length === 0) return undefined
-    nextSource = (nextSource + 1) % sources.length
-    return sources[nextSource]
+  #sourcesFor({ endpoint }: PoolServer): readonly NativeBytes[] {
+    return this.#pool.sources[familyOf(endpoint.address)]
   }
 
   /** At most once a second: the counter has the number, and there may be thousands. */

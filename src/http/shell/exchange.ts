@@ -11,6 +11,7 @@
  */
 
 import type { ServerPool } from "../../connection/server-pool.ts"
+import { nextSource } from "../../connection/sources.ts"
 import { PlainTransport } from "../../connection/transport.ts"
 import type { NativeBytes } from "../../linux/bytes.ts"
 import { EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, errnoName } from "../../linux/errno.ts"
@@ -47,7 +48,6 @@ import {
 import type { ExchangeClient } from "./exchange-client.ts"
 import { releaseRequest, type SavedRequest, saveRequest } from "./saved-request.ts"
 import { SideRequest } from "./side-request.ts"
-import { nextSource } from "./sources.ts"
 import { Tunnel } from "./tunnel.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
 

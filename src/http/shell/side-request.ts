@@ -3,6 +3,7 @@
  * for a mirror. It reads the head of the answer and lets the body go.
  */
 import type { ServerPool } from "../../connection/server-pool.ts"
+import { nextSource } from "../../connection/sources.ts"
 import { PlainTransport } from "../../connection/transport.ts"
 import { EAGAIN } from "../../linux/errno.ts"
 import { startConnect } from "../../linux/tcp.ts"
@@ -15,7 +16,6 @@ import { HeldBytes } from "../held-bytes.ts"
 import { connectionOptions } from "../hop-by-hop.ts"
 import { type HttpContext, inbound, inboundBuffer, READ_BYTES } from "./context.ts"
 import { releaseRequest, type SavedRequest } from "./saved-request.ts"
-import { nextSource } from "./sources.ts"
 import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
 
 const LIMITS = { headBytesMax: 64 * 1024, fieldsMax: 256 }

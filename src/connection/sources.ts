@@ -1,5 +1,5 @@
-/** Local addresses to connect from, in turn. */
-import type { NativeBytes } from "../../linux/bytes.ts"
+/** Local addresses to connect from (`pool.source`), in turn, for all kinds of listener. */
+import type { NativeBytes } from "../linux/bytes.ts"
 
 let turn = 0
 
