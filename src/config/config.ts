@@ -17,6 +17,10 @@ export interface Config {
   readonly pools: readonly PoolConfig[]
   readonly streams: readonly StreamConfig[]
   readonly http: readonly HttpConfig[]
+  /** Undefined: no cluster is asked. */
+  readonly kubernetes: KubernetesConfig | undefined
+  readonly addressPools: readonly AddressPoolConfig[]
+  readonly publish: readonly PublishConfig[]
 }
 
 export interface NodeConfig {
@@ -151,6 +155,10 @@ export interface PoolConfig {
   readonly check: CheckConfig | undefined
   /** TLS towards the servers, of use to `[[http]]` only; undefined: plain text. */
   readonly tls: PoolTlsConfig | undefined
+  /** Undefined: `servers` is what the file lists. */
+  readonly kubernetes: PoolKubernetesConfig | undefined
+  /** Header sent to each server before anything else. */
+  readonly proxyProtocol: "off" | "v1" | "v2"
 }
 
 export interface PoolTlsConfig {
@@ -163,6 +171,15 @@ export interface PoolTlsConfig {
   readonly cert: string
   readonly key: string
   readonly minVersion: "1.2" | "1.3"
+}
+
+/** Servers found through a Service instead of listed. */
+export interface PoolKubernetesConfig {
+  readonly namespace: string
+  readonly service: string
+  /** Name or number of the Service's port. */
+  readonly port: string | number
+  readonly reach: "pod" | "node_port"
 }
 
 export interface ServerConfig {
@@ -184,4 +201,52 @@ export interface StreamConfig {
   readonly maxConnections: number
   readonly allow: readonly Prefix[]
   readonly deny: readonly Prefix[]
+}
+
+/** `[kubernetes]`: how to reach the API server, and what of it is served. */
+export interface KubernetesConfig {
+  /** Empty: `apiServer` and the files beside it are used. */
+  readonly kubeconfig: string
+  /** Context of the kubeconfig; empty: its current one. */
+  readonly context: string
+  /** "https://192.0.2.10:6443"; empty with a kubeconfig. */
+  readonly apiServer: string
+  /** PEM bundle; empty: the host's authorities. */
+  readonly caFile: string
+  readonly tokenFile: string
+  /** Empty: all. */
+  readonly namespaces: readonly string[]
+  readonly ingressClass: string
+  readonly loadBalancerClass: string
+  readonly claimUnclassed: boolean
+  readonly podRoutes: "auto" | "off"
+  /** "namespace/name" of the Lease that says which edge writes. */
+  readonly lease: { readonly namespace: string; readonly name: string }
+  /** A watch without event or bookmark for so long is taken for dead. */
+  readonly watchSilenceMs: number
+}
+
+/** Addresses from `first` to `last`, both included and of one family. */
+export interface AddressRange {
+  readonly first: Address
+  readonly last: Address
+}
+
+export interface AddressPoolConfig {
+  readonly name: string
+  readonly addresses: readonly AddressRange[]
+  /** Virtual routers that carry its addresses. */
+  readonly vrrp: readonly string[]
+  /** Given out to Services that name no pool. */
+  readonly autoAssign: boolean
+}
+
+/** A Service name inside the cluster for a `[[stream]]` outside it. */
+export interface PublishConfig {
+  readonly stream: string
+  readonly namespace: string
+  readonly service: string
+  readonly port: number
+  /** Point at the healthy servers instead of the stream's address. */
+  readonly direct: boolean
 }

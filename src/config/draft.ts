@@ -67,6 +67,9 @@ export function completeConfig(draft: Draft, { hostName }: { hostName: string })
     pools: draft.pools.map(complete),
     streams: draft.streams.map(complete),
     http: draft.http.map(complete),
+    kubernetes: undefined,
+    addressPools: [],
+    publish: [],
   }
 }
 

@@ -10,6 +10,8 @@ export interface HttpConfig {
   /** Undefined: no bind has `tls = true`. */
   readonly tls: TlsConfig | undefined
   readonly routes: readonly RouteConfig[]
+  /** Also serves the Ingress objects of `[kubernetes]`. */
+  readonly ingress: boolean
   /** Networks whose X-Forwarded-*, Forwarded and X-Request-ID fields are believed. */
   readonly trustedProxies: readonly Prefix[]
   /** Networks that must send the PROXY protocol; empty: nobody does. */

@@ -88,6 +88,7 @@ export const httpSchema: TableSchema<HttpKeys> = {
     name: required("name", identifier),
     bind: required("bind", list(bind, "a list of addresses")),
     tls: optional<TlsConfig | undefined>("tls", table(tlsSchema), undefined),
+    ingress: optional("ingress", boolean, false),
     trustedProxies: optional("trusted_proxies", networks, []),
     acceptProxyProtocol: optional("accept_proxy_protocol", networks, []),
     allow: optional("allow", networks, []),
@@ -130,11 +131,11 @@ export function decodeHttp(node: TomlTable, context: Context): DecodedHttp {
 }
 
 function configOf(keys: HttpKeys): Omit<HttpConfig, "routes"> {
-  const { name, bind, tls, trustedProxies, acceptProxyProtocol, allow, deny } = keys
+  const { name, bind, tls, ingress, trustedProxies, acceptProxyProtocol, allow, deny } = keys
   const { headBytesMax, fieldsMax, maxConnections, mergeSlashes } = keys
   const { headMs, bodyMs, idleMs, firstByteMs, betweenBytesMs, tunnelMs, handshakeMs } = keys
   return {
-    ...{ name, bind, tls, trustedProxies, acceptProxyProtocol, allow, deny },
+    ...{ name, bind, tls, ingress, trustedProxies, acceptProxyProtocol, allow, deny },
     ...{ maxConnections, mergeSlashes },
     limits: { headBytesMax, fieldsMax },
     timeouts: { headMs, bodyMs, idleMs, firstByteMs, betweenBytesMs, tunnelMs, handshakeMs },

@@ -11,6 +11,7 @@ import type {
   LogConfig,
   NodeConfig,
   PoolConfig,
+  PoolKubernetesConfig,
   PoolTlsConfig,
   ServerConfig,
   StreamConfig,
@@ -148,6 +149,24 @@ export const poolTlsSchema: TableSchema<PoolTlsConfig> = {
   },
 }
 
+/** A port number, or the name of a port (RFC 6335 §5.1). */
+const portName = scalar("a port name", (node) =>
+  matching(node, /^(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$/),
+)
+const servicePort: Decoder<string | number> = (node, context) =>
+  node.type === "string" ? portName(node, context) : integer(1, 65_535)(node, context)
+
+export const poolKubernetesSchema: TableSchema<PoolKubernetesConfig> = {
+  name: "pool.kubernetes",
+  title: "[pool.kubernetes]",
+  fields: {
+    namespace: required("namespace", text),
+    service: required("service", text),
+    port: required("port", servicePort),
+    reach: optional("reach", oneOf("pod", "node_port"), "pod"),
+  },
+}
+
 export const poolSchema: TableSchema<PoolConfig> = {
   name: "pool",
   title: "[[pool]]",
@@ -168,6 +187,12 @@ export const poolSchema: TableSchema<PoolConfig> = {
     onDown: optional("on_down", oneOf("keep", "close"), "keep"),
     check: optional<PoolConfig["check"]>("check", poolCheck, undefined),
     tls: optional<PoolTlsConfig | undefined>("tls", table(poolTlsSchema), undefined),
+    kubernetes: optional<PoolConfig["kubernetes"]>(
+      "kubernetes",
+      table(poolKubernetesSchema),
+      undefined,
+    ),
+    proxyProtocol: optional("proxy_protocol", oneOf("off", "v1", "v2"), "off"),
   },
 }
 

@@ -44,6 +44,8 @@ function pool(name: string, servers: readonly ServerConfig[], check?: TcpCheckCo
     connectRetries: 1,
     source: [],
     tls: undefined,
+    kubernetes: undefined,
+    proxyProtocol: "off",
     slowStartMs: 0,
     onDown: "keep",
     check,
