@@ -6,6 +6,7 @@
  * Names follow the TOML keys of DESIGN.md §4 in camelCase; a duration `interval` is `intervalMs`.
  */
 import type { Address, Endpoint, Prefix } from "../net/address.ts"
+import type { AddressRange } from "../net/address-range.ts"
 import type { HttpConfig } from "./http-config.ts"
 
 export interface Config {
@@ -224,12 +225,6 @@ export interface KubernetesConfig {
   readonly lease: { readonly namespace: string; readonly name: string }
   /** A watch without event or bookmark for so long is taken for dead. */
   readonly watchSilenceMs: number
-}
-
-/** Addresses from `first` to `last`, both included and of one family. */
-export interface AddressRange {
-  readonly first: Address
-  readonly last: Address
 }
 
 export interface AddressPoolConfig {

@@ -1,12 +1,15 @@
 /** The document as far as it could be read: what the rules look at, and what becomes a `Config`. */
 import { strict as assert } from "node:assert"
 import type {
+  AddressPoolConfig,
   AdminConfig,
   Config,
+  KubernetesConfig,
   LogConfig,
   NamedCheckConfig,
   NodeConfig,
   PoolConfig,
+  PublishConfig,
   StreamConfig,
   VrrpConfig,
 } from "./config.ts"
@@ -23,6 +26,7 @@ import { ROOT_KEYS } from "./known-keys.ts"
 import { adminSchema, logSchema, nodeSchema, poolSchema, streamSchema } from "./schema.ts"
 import { decodeNamedCheck } from "./schema-check.ts"
 import { type DecodedHttp, decodeHttp } from "./schema-http.ts"
+import { addressPoolSchema, kubernetesSchema, publishSchema } from "./schema-kubernetes.ts"
 import { vrrpSchema } from "./schema-vrrp.ts"
 import type { TomlTable } from "./toml.ts"
 import { text } from "./values.ts"
@@ -36,6 +40,10 @@ export interface Draft {
   readonly pools: readonly Decoded<PoolConfig>[]
   readonly streams: readonly Decoded<StreamConfig>[]
   readonly http: readonly DecodedHttp[]
+  /** Undefined: there is no such table. */
+  readonly kubernetes: Decoded<KubernetesConfig> | undefined
+  readonly addressPools: readonly Decoded<AddressPoolConfig>[]
+  readonly publish: readonly Decoded<PublishConfig>[]
 }
 
 export function decodeDocument(root: TomlTable, context: Context): Draft {
@@ -43,6 +51,9 @@ export function decodeDocument(root: TomlTable, context: Context): Draft {
   const include = root.entries.get("include")
   if (include !== undefined) list(text, "a list of files")(include, context)
   const tables = (key: string) => tablesAt(root, key, context)
+  const kubernetes = root.entries.has("kubernetes")
+    ? decodeTable(tableAt(root, "kubernetes", context), kubernetesSchema, context)
+    : undefined
   return {
     node: decodeTable(tableAt(root, "node", context), nodeSchema, context),
     admin: decodeTable(tableAt(root, "admin", context), adminSchema, context),
@@ -52,6 +63,11 @@ export function decodeDocument(root: TomlTable, context: Context): Draft {
     pools: tables("pool").map((table) => decodeTable(table, poolSchema, context)),
     streams: tables("stream").map((table) => decodeTable(table, streamSchema, context)),
     http: tables("http").map((table) => decodeHttp(table, context)),
+    kubernetes,
+    addressPools: tables("address_pool").map((table) => {
+      return decodeTable(table, addressPoolSchema, context)
+    }),
+    publish: tables("publish").map((table) => decodeTable(table, publishSchema, context)),
   }
 }
 
@@ -67,9 +83,9 @@ export function completeConfig(draft: Draft, { hostName }: { hostName: string })
     pools: draft.pools.map(complete),
     streams: draft.streams.map(complete),
     http: draft.http.map(complete),
-    kubernetes: undefined,
-    addressPools: [],
-    publish: [],
+    kubernetes: draft.kubernetes && complete(draft.kubernetes),
+    addressPools: draft.addressPools.map(complete),
+    publish: draft.publish.map(complete),
   }
 }
 

@@ -12,6 +12,12 @@ import {
 } from "./schema.ts"
 import { CHECK_KEYS, NAMED_CHECK_KEYS } from "./schema-check.ts"
 import { bindSchema, certificateSchema, httpSchema, ROUTES_KEY, tlsSchema } from "./schema-http.ts"
+import {
+  addressPoolSchema,
+  kubernetesSchema,
+  poolKubernetesSchema,
+  publishSchema,
+} from "./schema-kubernetes.ts"
 import { routeSchema } from "./schema-route.ts"
 import { redirectSchema, respondSchema, splitSchema } from "./schema-route-action.ts"
 import {
@@ -34,6 +40,9 @@ export const ROOT_KEYS = [
   "pool",
   "stream",
   "http",
+  "kubernetes",
+  "address_pool",
+  "publish",
 ]
 
 /** Keys by the table's title. */
@@ -48,6 +57,7 @@ export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   keysBySchema(trackSchema),
   keysBySchema(poolSchema),
   keysBySchema(poolTlsSchema),
+  keysBySchema(poolKubernetesSchema),
   keysBySchema(serverSchema),
   keysBySchema(streamSchema),
   ["[[http]]", [...keysOf(httpSchema.fields), ROUTES_KEY]],
@@ -64,6 +74,9 @@ export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   keysBySchema(basicAuthSchema),
   keysBySchema(forwardAuthSchema),
   keysBySchema(corsSchema),
+  keysBySchema(kubernetesSchema),
+  keysBySchema(addressPoolSchema),
+  keysBySchema(publishSchema),
   ["[[check]]", NAMED_CHECK_KEYS],
   ...Object.entries(CHECK_KEYS).map(([type, keys]) => [`checks of type "${type}"`, keys] as const),
 ])
@@ -137,4 +150,11 @@ const RENAMED: ReadonlyMap<string, readonly string[]> = new Map([
   ["set_real_ip_from", ["trusted_proxies"]],
   ["ssl_certificate", ["certificates", "tls"]],
   ["weights", ["split"]],
+  ["server", ["api_server"]],
+  ["certificate_authority", ["ca_file"]],
+  ["token", ["token_file"]],
+  ["ipaddresspool", ["address_pool"]],
+  ["ranges", ["addresses"]],
+  ["routers", ["vrrp"]],
+  ["svc", ["service"]],
 ])

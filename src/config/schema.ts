@@ -11,7 +11,6 @@ import type {
   LogConfig,
   NodeConfig,
   PoolConfig,
-  PoolKubernetesConfig,
   PoolTlsConfig,
   ServerConfig,
   StreamConfig,
@@ -30,6 +29,7 @@ import {
   table,
 } from "./decode.ts"
 import { poolCheck } from "./schema-check.ts"
+import { poolKubernetesSchema } from "./schema-kubernetes.ts"
 import type { TomlNode } from "./toml.ts"
 import {
   address,
@@ -146,24 +146,6 @@ export const poolTlsSchema: TableSchema<PoolTlsConfig> = {
     cert: optional("cert", optionalPath, ""),
     key: optional("key", optionalPath, ""),
     minVersion: optional("min_version", oneOf("1.2", "1.3"), "1.2"),
-  },
-}
-
-/** A port number, or the name of a port (RFC 6335 §5.1). */
-const portName = scalar("a port name", (node) =>
-  matching(node, /^(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$/),
-)
-const servicePort: Decoder<string | number> = (node, context) =>
-  node.type === "string" ? portName(node, context) : integer(1, 65_535)(node, context)
-
-export const poolKubernetesSchema: TableSchema<PoolKubernetesConfig> = {
-  name: "pool.kubernetes",
-  title: "[pool.kubernetes]",
-  fields: {
-    namespace: required("namespace", text),
-    service: required("service", text),
-    port: required("port", servicePort),
-    reach: optional("reach", oneOf("pod", "node_port"), "pod"),
   },
 }
 

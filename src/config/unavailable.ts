@@ -14,21 +14,16 @@ interface Unavailable {
 
 /** By table and key, the tables named as in `schema.ts`. */
 const UNAVAILABLE: Readonly<Record<string, Unavailable>> = {
-  kubernetes: always("Remove it, and list the servers of each pool"),
-  address_pool: always("Remove it, and list the addresses in [[vrrp]]"),
-  publish: always("Remove it, and create the Service and its Endpoints by hand"),
   "vrrp.unicast_peers": unless([], "Remove it; adverts go to the multicast group"),
   "vrrp.virtual_mac": unless(false, "Remove it; peers learn the move by gratuitous ARP"),
   "check.type": when(laterCheckTypes(), 'Use type = "tcp", "http", "mysql" or "command"'),
   "pool.check.type": when(laterCheckTypes(), 'Use type = "tcp", "http", "mysql" or "command"'),
   "pool.balance": when(["maglev", "random"], 'Use "source" or "least_conn"'),
-  "pool.kubernetes": always("Remove it, and list servers"),
   "pool.proxy_protocol": unless("off", "Remove it; servers see the edge's address"),
   "stream.protocol": unless("tcp", 'Only "tcp" is available'),
   "stream.mode": unless("proxy", 'Only "proxy" is available'),
   "stream.transparent": unless(false, "Remove it; servers see the edge's address"),
   "stream.accept_proxy_protocol": unless([], "Remove it"),
-  "http.ingress": unless(false, "Remove it, and write the routes as [[http.route]]"),
   "stream.sni": always("Use one stream for each name, on an address of its own"),
 }
 
