@@ -17,3 +17,11 @@ export abstract class LiveConnection extends TimerEntry implements Handler {
 
   abstract handle(fd: number, events: number): void
 }
+
+/** Connections that have no object of their own. */
+export abstract class LiveCrowd extends TimerEntry implements Handler {
+  /** Ends those that it concerns, as `LiveConnection.end` does. */
+  abstract endThose(reason: OutsideReason, concerns: (live: LiveConnection) => boolean): void
+
+  abstract handle(fd: number, events: number): void
+}

@@ -4,7 +4,7 @@
  * The thread blocks in `epoll_wait`, so nothing of JavaScript's own event loop (timers, promises,
  * `onmessage`) runs in it after the start message. Commands come through the mailbox.
  */
-import { LiveConnection, type OutsideReason } from "../connection/live-connection.ts"
+import { LiveConnection, LiveCrowd, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
 import { SessionBudget } from "../connection/session-budget.ts"
 import { RateTable } from "../http/actions/rate-table.ts"
@@ -237,6 +237,7 @@ class DataThread implements Handler {
       closeOnDown: spec.closeOnDown,
       usesClientHash: spec.balance === "source",
       sockaddrs: new Map(pool.servers.map((server) => [server, encodeSockaddr(server.endpoint)])),
+      proxyProtocol: spec.proxyProtocol,
       secure: tls === undefined ? undefined : (fd, server) => tls.open(fd, server),
       sources: { 4: sourcesOf(spec, 4), 6: sourcesOf(spec, 6) },
     }
@@ -244,6 +245,7 @@ class DataThread implements Handler {
 
   #endConnections(reason: OutsideReason, concerns: (live: LiveConnection) => boolean): void {
     for (const handler of this.#reactor.handlers()) {
+      if (handler instanceof LiveCrowd) handler.endThose(reason, concerns)
       if (handler instanceof LiveConnection && concerns(handler)) handler.end(reason)
     }
   }

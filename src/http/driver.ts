@@ -5,9 +5,11 @@ import { PlainTransport, type Transport } from "../connection/transport.ts"
 import { decodeSockaddr } from "../linux/sockaddr.ts"
 import { peerSockaddr } from "../linux/tcp.ts"
 import type { Address, Prefix } from "../net/address.ts"
+import type { Instant } from "../net/time.ts"
 import type { HttpEndReason } from "./counters.ts"
 import { ClientConnection, type ConnectionOwner } from "./shell/client-connection.ts"
 import type { HttpContext, HttpSettings } from "./shell/context.ts"
+import { ParkedClients } from "./shell/parked-clients.ts"
 
 export interface HttpListenerSettings extends HttpSettings {
   /** Asked of who connects, which is the proxy where there is one; routes ask of the client. */
@@ -39,17 +41,21 @@ interface AcceptedClient {
   readonly address: Address
   /** Where it connected to. */
   readonly port: number
+  /** Not a proxy that speaks for somebody else. */
+  readonly isPeer: boolean
 }
 
 export class HttpListener implements AcceptorOwner, ConnectionOwner {
   readonly acceptor: Acceptor
   readonly #context: HttpContext
+  readonly #parked: ParkedClients
   #settings: HttpListenerSettings
   #isRetired = false
 
   constructor(context: HttpContext, fd: number, settings: HttpListenerSettings) {
     this.#context = context
     this.#settings = settings
+    this.#parked = new ParkedClients(context, this)
     this.acceptor = new Acceptor(context, this, { fd, settings })
   }
 
@@ -67,9 +73,14 @@ export class HttpListener implements AcceptorOwner, ConnectionOwner {
   retire(): void {
     this.acceptor.detach()
     this.#isRetired = true
+    this.#parked.retire()
     for (const handler of this.#context.reactor.handlers()) {
       if (handler instanceof ClientConnection && handler.owner === this) handler.retire()
     }
+  }
+
+  park(fd: number, idleSince: Instant): void {
+    this.#parked.park(fd, idleSince)
   }
 
   openConnections(): number {
@@ -91,7 +102,8 @@ export class HttpListener implements AcceptorOwner, ConnectionOwner {
     const settings = this.#settings
     const { address } = decodeSockaddr(peerSockaddr)
     this.#context.counters.add(settings.row, "connections", 1)
-    const client = { fd, settings, address, port: settings.endpoint.port }
+    const { port } = settings.endpoint
+    const client = { fd, settings, address, port, isPeer: true }
     if (settings.sendsProxyHeader?.(address) === true) return this.#awaitProxyHeader(client)
     this.#serve(client)
   }
@@ -106,7 +118,8 @@ export class HttpListener implements AcceptorOwner, ConnectionOwner {
         received: (endpoints) => {
           if (endpoints === undefined) return this.#serve(proxy)
           const { source, destination } = endpoints
-          this.#serve({ fd, settings, address: source.address, port: destination.port })
+          const { port } = destination
+          this.#serve({ fd, settings, address: source.address, port, isPeer: false })
         },
         failed: (failure) => {
           this.#lost(proxy, endReasonOf(failure))
@@ -132,8 +145,8 @@ export class HttpListener implements AcceptorOwner, ConnectionOwner {
     })
   }
 
-  #open({ address, port }: AcceptedClient, transport: Transport): ClientConnection {
-    const origin = { transport, address, port, owner: this }
+  #open({ address, port, isPeer }: AcceptedClient, transport: Transport): ClientConnection {
+    const origin = { transport, address, port, isPeer, owner: this, isResumed: false }
     const connection = new ClientConnection(this.#context, origin)
     if (this.#isRetired) connection.retire()
     return connection

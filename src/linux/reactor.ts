@@ -68,6 +68,11 @@ export class Reactor {
     this.#handlers[fd] = handler
   }
 
+  /** Delivers the events of a registered `fd` to somebody else from now on. */
+  handOver(fd: number, handler: Handler): void {
+    this.#handlers[fd] = handler
+  }
+
   modify(fd: number, events: number): void {
     this.#epoll.modify(fd, events, this.#generation(fd))
   }

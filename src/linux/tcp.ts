@@ -229,6 +229,13 @@ export function localEndpoint(fd: number): Endpoint | undefined {
   return result < 0 ? undefined : decodeSockaddr(peerSockaddr)
 }
 
+/** The other end of a connected socket; undefined when it is not connected any more. */
+export function peerEndpoint(fd: number): Endpoint | undefined {
+  peerSockaddrLength.view.setInt32(0, SOCKADDR_BYTES_MAX, true)
+  const result = libc.getpeername(fd, peerSockaddr.address, peerSockaddrLength.address)
+  return result < 0 ? undefined : decodeSockaddr(peerSockaddr)
+}
+
 /** The port a listening socket is bound to, of use after binding port 0. Throws `SystemError`. */
 export function boundPort(socket: Fd): number {
   peerSockaddrLength.view.setInt32(0, SOCKADDR_BYTES_MAX, true)
