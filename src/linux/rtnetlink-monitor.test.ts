@@ -22,9 +22,20 @@ test("eventsOfDatagram() reads several messages, in order", () => {
 
 test("eventsOfDatagram() leaves out a link that leaves a bridge, and other kinds of message", () => {
   const leavesBridge = retyped(GOLDEN.bridgePort, "1100")
-  expect(eventsOfDatagram(bytesOf(leavesBridge + GOLDEN.routeShow))).toEqual([])
+  const newNeighbour = retyped(GOLDEN.routeShow, "1c00")
+  expect(eventsOfDatagram(bytesOf(leavesBridge + newNeighbour))).toEqual([])
   expect(eventsOfDatagram(bytesOf(retyped(GOLDEN.linkShow, "1100")))).toMatchObject([
     { type: "link", change: "removed" },
+  ])
+})
+
+test("eventsOfDatagram() tells of routes that come and go, without cached copies", () => {
+  const route = { prefix: { address: "198.51.100.0" as Address, length: 24 }, protocol: 99 }
+  const cachedCopy = `1c00000018000000${"00".repeat(8)}02000000fe03000100020000`
+  const datagram = GOLDEN.routeShow + cachedCopy + retyped(GOLDEN.routeShow, "1900")
+  expect(eventsOfDatagram(bytesOf(datagram))).toMatchObject([
+    { type: "route", change: "set", route },
+    { type: "route", change: "removed", route },
   ])
 })
 

@@ -1,5 +1,5 @@
 /**
- * Changes of links and addresses as they happen (rtnetlink(7) multicast groups).
+ * Changes of links, addresses and routes as they happen (rtnetlink(7) multicast groups).
  *
  * Put `fd` into an epoll set and call `read` when it is readable. Events say what the object is
  * now, so a reader that has missed some needs only one full listing to be right again: that is what
@@ -24,6 +24,7 @@ import {
   parseMessages,
 } from "./netlink.ts"
 import { NETLINK_ROUTE, openNetlink } from "./netlink-socket.ts"
+import { parseRoute, type Route, RTM_DELROUTE, RTM_NEWROUTE } from "./route-message.ts"
 import {
   MSG_TRUNC,
   SO_RCVBUF,
@@ -41,6 +42,11 @@ export type RtnetlinkEvent =
       readonly change: "set" | "removed"
       readonly address: InterfaceAddress
     }
+  /**
+   * IPv4 routes that go because their link is taken down are not told of; the link's event is all
+   * there is.
+   */
+  | { readonly type: "route"; readonly change: "set" | "removed"; readonly route: Route }
   /** Events were lost: list everything again. */
   | { readonly type: "overrun" }
   /** A message that could not be read, which must not end the thread that follows the others. */
@@ -49,7 +55,9 @@ export type RtnetlinkEvent =
 const GROUPS = {
   link: 0x1,
   "ipv4-address": 0x10,
+  "ipv4-route": 0x40,
   "ipv6-address": 0x100,
+  "ipv6-route": 0x400,
 } as const
 
 export type RtnetlinkGroup = keyof typeof GROUPS
@@ -68,7 +76,7 @@ export class RtnetlinkMonitor {
   readonly #sender = new NativeBytes(SOCKADDR_NL.size)
   readonly #senderLength = new NativeBytes(4)
 
-  /** Equivalent to `ip monitor link address`. Throws `SystemError`. */
+  /** Equivalent to `ip monitor link address route`, as many of them as asked for. Throws `SystemError`. */
   constructor(groups: readonly RtnetlinkGroup[]) {
     const mask = groups.reduce((sum, group) => sum | GROUPS[group], 0)
     const type = SOCK_RAW | SOCK_NONBLOCK
@@ -142,7 +150,7 @@ export function eventsOfDatagram(datagram: Uint8Array): RtnetlinkEvent[] {
   return messages.value.map(eventOf).filter((event) => event !== undefined)
 }
 
-/** Undefined for what is about neither a link nor an address. */
+/** Undefined for what is about neither a link nor an address nor a route. */
 function eventOf({ type, body }: NetlinkMessage): RtnetlinkEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
@@ -159,6 +167,13 @@ function eventOf({ type, body }: NetlinkMessage): RtnetlinkEvent | undefined {
       if (!address.ok) return { type: "malformed", reason: address.reason }
       if (address.value === undefined) return undefined
       return { type: "address", change, address: address.value }
+    }
+    case RTM_NEWROUTE:
+    case RTM_DELROUTE: {
+      const route = parseRoute(body)
+      const change = type === RTM_NEWROUTE ? "set" : "removed"
+      if (!route.ok) return { type: "malformed", reason: route.reason }
+      return route.value === undefined ? undefined : { type: "route", change, route: route.value }
     }
     case NLMSG_OVERRUN:
       return { type: "overrun" }

@@ -46,7 +46,8 @@ export class InterfaceTable {
   apply(event: RtnetlinkEvent): boolean {
     if (event.type === "overrun" || event.type === "malformed") this.reload()
     else if (event.type === "link") this.#applyLink(event.change, event.link)
-    else return this.#applyAddress(event.change, event.address)
+    else if (event.type === "address") return this.#applyAddress(event.change, event.address)
+    else return false
     return true
   }
 
