@@ -200,6 +200,8 @@ export interface StreamConfig {
   readonly pool: string
   readonly idleTimeoutMs: number
   readonly maxConnections: number
+  /** Networks that must send the PROXY protocol; empty: nobody does. */
+  readonly acceptProxyProtocol: readonly Prefix[]
   readonly allow: readonly Prefix[]
   readonly deny: readonly Prefix[]
 }

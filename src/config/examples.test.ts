@@ -194,13 +194,11 @@ const LATER = [
   "unicast_peers",
   "virtual_mac",
   "maglev",
-  "proxy_protocol",
   "\\[pool.kubernetes\\]",
   "grpc",
   "udp",
   "kernel",
   "transparent",
-  "accept_proxy_protocol",
   "\\[\\[stream.sni\\]\\]",
 ]
 

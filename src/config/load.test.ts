@@ -184,7 +184,7 @@ connect_retries = 0
 source = ["192.0.2.1"]
 slow_start = "30s"
 on_down = "close"
-proxy_protocol = "off"
+proxy_protocol = "v2"
 [pool.check]
 type = "command"
 command = ["/bin/true", "-x"]
@@ -194,7 +194,7 @@ bind = ["192.0.2.40:3306", "[::1]:3306", ":3307"]
 protocol = "tcp"
 mode = "proxy"
 transparent = false
-accept_proxy_protocol = []
+accept_proxy_protocol = ["10.0.0.1"]
 pool = "p"
 idle_timeout = "2h"
 max_connections = 10
@@ -371,6 +371,7 @@ const EVERYTHING_CONFIG = {
       check: {
         type: "command",
         intervalMs: 2000,
+      proxyProtocol: "v2",
         timeoutMs: 1000,
         rise: 2,
         fall: 3,
@@ -393,6 +394,7 @@ const EVERYTHING_CONFIG = {
       allow: [
         { address: "192.0.2.0", length: 24 },
         { address: "2001:db8::1", length: 128 },
+      acceptProxyProtocol: [{ address: "10.0.0.1", length: 32 }],
       ],
       deny: [{ address: "192.0.2.66", length: 32 }],
     },

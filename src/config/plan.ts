@@ -56,6 +56,7 @@ export function planJson(config: Config) {
       max_connections: stream.maxConnections,
       allow: stream.allow.map(formatPrefix),
       deny: stream.deny.map(formatPrefix),
+      accept_proxy_protocol: stream.acceptProxyProtocol.map(formatPrefix),
     })),
     http: http.map(httpJson),
   }

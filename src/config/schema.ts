@@ -187,6 +187,7 @@ export const streamSchema: TableSchema<StreamConfig> = {
     pool: required("pool", identifier),
     idleTimeoutMs: optional("idle_timeout", duration(10), 600_000),
     maxConnections: optional("max_connections", integer(1, CONNECTIONS_MAX), 16_384),
+    acceptProxyProtocol: optional("accept_proxy_protocol", list(network, "a list of networks"), []),
     allow: optional("allow", list(network, "a list of networks"), []),
     deny: optional("deny", list(network, "a list of networks"), []),
   },

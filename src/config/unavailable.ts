@@ -19,11 +19,9 @@ const UNAVAILABLE: Readonly<Record<string, Unavailable>> = {
   "check.type": when(laterCheckTypes(), 'Use type = "tcp", "http", "mysql" or "command"'),
   "pool.check.type": when(laterCheckTypes(), 'Use type = "tcp", "http", "mysql" or "command"'),
   "pool.balance": when(["maglev", "random"], 'Use "source" or "least_conn"'),
-  "pool.proxy_protocol": unless("off", "Remove it; servers see the edge's address"),
   "stream.protocol": unless("tcp", 'Only "tcp" is available'),
   "stream.mode": unless("proxy", 'Only "proxy" is available'),
   "stream.transparent": unless(false, "Remove it; servers see the edge's address"),
-  "stream.accept_proxy_protocol": unless([], "Remove it"),
   "stream.sni": always("Use one stream for each name, on an address of its own"),
 }
 

@@ -20,6 +20,7 @@ function stream(name: string, bind: readonly Endpoint[] = []): StreamConfig {
     pool: "p",
     idleTimeoutMs: 600_000,
     maxConnections: 16_384,
+    acceptProxyProtocol: [],
     allow: [],
     deny: [{ address: "192.0.2.0" as Address, length: 24 }],
   }
@@ -84,6 +85,7 @@ test("listenerTemplates() makes one listener of each endpoint, on the stream's r
     pool: "p",
     idleTimeoutMs: 600_000,
     maxConnections: 16_384,
+    acceptProxyProtocol: [],
     allow: [],
     deny: [{ address: "192.0.2.0" as Address, length: 24 }],
   })

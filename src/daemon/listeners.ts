@@ -89,6 +89,7 @@ export function listenerTemplates(stream: StreamConfig, row: number): ListenerTe
     pool: stream.pool,
     idleTimeoutMs: stream.idleTimeoutMs,
     maxConnections: stream.maxConnections,
+    acceptProxyProtocol: stream.acceptProxyProtocol,
     allow: stream.allow,
     deny: stream.deny,
   }))

@@ -164,6 +164,7 @@ test("spec() is what the data threads need to know", () => {
     failTimeoutMs: 30_000,
     closeOnDown: true,
     source: [],
+    proxyProtocol: undefined,
     tls: undefined,
   })
 })

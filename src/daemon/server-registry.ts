@@ -120,6 +120,7 @@ export class ServerRegistry {
       failTimeoutMs: config.failTimeoutMs,
       closeOnDown: config.onDown === "close",
       source: config.source,
+      proxyProtocol: config.proxyProtocol === "off" ? undefined : config.proxyProtocol,
     }
   }
 

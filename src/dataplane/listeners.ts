@@ -3,8 +3,7 @@ import type { RouteResources } from "../http/compiled-route.ts"
 import { HttpListener, type HttpListenerSettings, type SecureLayer } from "../http/driver.ts"
 import { RouteTable } from "../http/route-table.ts"
 import type { HttpContext, HttpSettings } from "../http/shell/context.ts"
-import { type Address, addressBytes, type Prefix } from "../net/address.ts"
-import { PrefixSet } from "../net/prefix-set.ts"
+import { membership } from "../net/prefix-set.ts"
 import type { StreamContext } from "../stream/context.ts"
 import { StreamListener } from "../stream/driver.ts"
 import { TlsHandshake } from "../tls/shell/handshake.ts"
@@ -124,16 +123,6 @@ function compileSettings(
     timeouts: config.timeouts,
     trusts: membership(config.trustedProxies) ?? (() => false),
     maxConnections: config.maxConnections,
-  }
-}
-
-/** Whether an address is in one of these; undefined when there are none. */
-function membership(prefixes: readonly Prefix[]): ((address: Address) => boolean) | undefined {
-  if (prefixes.length === 0) return undefined
-  const set = new PrefixSet(prefixes)
-  return (address) => {
-    const bytes = addressBytes(address)
-    return set.contains(bytes, 0, bytes.length)
   }
 }
 

@@ -14,6 +14,7 @@ import type { PoolSpec } from "../pool/pool.ts"
 import type { StreamRecord } from "../stream/context.ts"
 import type { StreamListenerSpec } from "../stream/driver.ts"
 import type { ClientTlsSpec, ServerTlsSpec } from "../tls/tls-spec.ts"
+import type { ProxyVersion } from "../wire/proxy-protocol.ts"
 
 export interface DataPoolSpec extends PoolSpec {
   readonly connectTimeoutMs: number
@@ -22,6 +23,7 @@ export interface DataPoolSpec extends PoolSpec {
   readonly failTimeoutMs: number
   readonly closeOnDown: boolean
   readonly source: readonly Address[]
+  readonly proxyProtocol: ProxyVersion | undefined
   /** Towards the servers; may hold a private key. */
   readonly tls: ClientTlsSpec | undefined
 }

@@ -1,7 +1,7 @@
 /**
  * A set of prefixes asked "is this client in it?" for every connection: on bytes, without objects.
  */
-import { addressBytes, type Prefix } from "./address.ts"
+import { type Address, addressBytes, type Prefix } from "./address.ts"
 
 interface Masked {
   readonly bytes: Uint8Array
@@ -28,6 +28,18 @@ export class PrefixSet {
   contains(bytes: Uint8Array, start: number, length: number): boolean {
     const list = length === 4 ? this.#ipv4 : this.#ipv6
     return list.some((prefix) => matches(prefix, bytes, start))
+  }
+}
+
+/** Whether an address is in one of these; undefined when there are none. */
+export function membership(
+  prefixes: readonly Prefix[],
+): ((address: Address) => boolean) | undefined {
+  if (prefixes.length === 0) return undefined
+  const set = new PrefixSet(prefixes)
+  return (address) => {
+    const bytes = addressBytes(address)
+    return set.contains(bytes, 0, bytes.length)
   }
 }
 

@@ -14,6 +14,8 @@ export const END_REASONS = [
   "no_server",
   /** The access list. */
   "denied",
+  /** The proxy that must say for whom it speaks did not, or not so that it could be read. */
+  "bad_proxy_header",
   /** No descriptor, port or memory left for the connection. */
   "exhausted",
   /** The virtual address it came through moves to another edge. */

@@ -11,7 +11,7 @@
 import { NativeBytes } from "../linux/bytes.ts"
 import { EAGAIN } from "../linux/errno.ts"
 import { type Pipe, type PipePool, spliceIn, spliceOut } from "../linux/pipe.ts"
-import { disableNagle, receive, send, shutdownWrite } from "../linux/tcp.ts"
+import { disableNagle, receive, receiveAt, send, shutdownWrite } from "../linux/tcp.ts"
 
 /** What a stalled flow may hold. A larger one would only serve bulk, which is spliced. */
 const CHUNK_BYTES = 64 * 1024
@@ -81,6 +81,21 @@ export class Flow {
     return this.#rest !== undefined
   }
 
+  /**
+   * Sends `preface` to the target, in one segment with what the source has sent by now. Where that
+   * is nothing it goes alone: the server may be the one who speaks first.
+   */
+  begin(preface: Uint8Array): FlowState {
+    const room = { offset: preface.length, length: CHUNK_BYTES - preface.length }
+    scratch.bytes.set(preface)
+    const count = receiveAt(this.source, scratch, room)
+    if (count < 0 && count !== -EAGAIN) return FlowState.sourceFailed
+    this.#noDelayAfter = 0
+    const state = this.#send(preface.length + Math.max(0, count))
+    this.bytes = Math.max(0, this.bytes - preface.length)
+    return state
+  }
+
   /** Moves what can be moved now. */
   pump(): FlowState {
     if (this.hasEnded) return FlowState.ended
@@ -120,6 +135,11 @@ export class Flow {
     if (count <= 0) return this.#stopReading(count)
     this.#hasRead(count, CHUNK_BYTES)
     if (this.#noDelayAfter >= 0 && this.#noDelayAfter-- === 0) disableNagle(this.target)
+    return this.#send(count)
+  }
+
+  /** What stands in `scratch`. */
+  #send(count: number): FlowState {
     const sent = send(this.target, scratch, 0, count)
     if (sent === count) {
       this.bytes += count

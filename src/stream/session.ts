@@ -41,6 +41,11 @@ import {
 import { type Address, type Endpoint, familyOf } from "../net/address.ts"
 import { after, type Instant } from "../net/time.ts"
 import type { PoolServer } from "../pool/pool.ts"
+import {
+  encodeProxyHeader,
+  type ProxiedEndpoints,
+  type ProxyVersion,
+} from "../wire/proxy-protocol.ts"
 import type { ListenerSettings, StreamContext, StreamRecord } from "./context.ts"
 import type { EndReason } from "./end-reason.ts"
 import { Flow, FlowState } from "./flow.ts"
@@ -71,6 +76,7 @@ export class Session extends LiveConnection {
   readonly #pool: ServerPool
   readonly #client: number
   readonly #clientEndpoint: Endpoint | undefined
+  readonly #proxied: ProxiedEndpoints | undefined
   readonly #clientHash: number
   readonly #startedAt: Instant
   #server = -1
@@ -87,7 +93,10 @@ export class Session extends LiveConnection {
   #isKeptAlive = false
   #isClosed = false
 
-  /** Takes over `client`, an accepted socket. `clientEndpoint` only matters to the access log. */
+  /**
+   * Takes over `client`, an accepted socket. `clientEndpoint` only matters to the access log and to
+   * servers that are told of it; `proxied` is what a proxy before us has said.
+   */
   constructor(
     context: StreamContext,
     origin: {
@@ -95,6 +104,7 @@ export class Session extends LiveConnection {
       readonly pool: ServerPool
       readonly client: number
       readonly clientEndpoint: Endpoint | undefined
+      readonly proxied: ProxiedEndpoints | undefined
       readonly clientHash: number
     },
   ) {
@@ -104,6 +114,7 @@ export class Session extends LiveConnection {
     this.#pool = origin.pool
     this.#client = origin.client
     this.#clientEndpoint = origin.clientEndpoint
+    this.#proxied = origin.proxied
     this.#clientHash = origin.clientHash
     this.#startedAt = context.reactor.now
     this.#lastActivity = context.reactor.now
@@ -206,10 +217,27 @@ export class Session extends LiveConnection {
     this.#downward = downward
     this.#lastActivity = reactor.now
     reactor.arm(this, Math.min(KEEPALIVE_AFTER_MS, this.#settings.idleTimeoutMs))
+    const version = this.#pool.proxyProtocol
+    if (version !== undefined && !this.#introduce(upward, version)) return
     // The server stays armed for writing: edge-triggered, that wakes nobody until a write has met
     // a full buffer.
     reactor.add(this.#client, READ_EVENTS, this)
     if ((events & READABLE) !== 0) this.#relayEvent(events & ~EPOLLOUT, downward, upward)
+  }
+
+  /** Tells the server whose connection it is, before anything else. False: closed. */
+  #introduce(upward: Flow, version: ProxyVersion): boolean {
+    const state = upward.begin(encodeProxyHeader(version, this.#endpoints()))
+    if (upward.bytes > 0) this.#moved(upward, upward.bytes)
+    if (state === FlowState.sourceFailed) this.#failed(upward.source)
+    else if (state === FlowState.targetFailed) this.#targetFailed(upward)
+    return !this.#isClosed
+  }
+
+  #endpoints(): ProxiedEndpoints | undefined {
+    if (this.#proxied !== undefined || this.#clientEndpoint === undefined) return this.#proxied
+    const destination = localEndpoint(this.#client) ?? this.#settings.endpoint
+    return { source: this.#clientEndpoint, destination }
   }
 
   #connectFailed(errno: number): void {

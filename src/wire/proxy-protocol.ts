@@ -232,6 +232,16 @@ function fault(reason: ProxyHeaderFault): ProxyHeaderResult {
   return { type: "fault", reason }
 }
 
+export type ProxyVersion = "v1" | "v2"
+
+/** Without endpoints: the sender speaks for itself, as a health check does. */
+export function encodeProxyHeader(
+  version: ProxyVersion,
+  endpoints: ProxiedEndpoints | undefined,
+): Uint8Array {
+  return version === "v1" ? encodeProxyV1(endpoints) : encodeProxyV2(endpoints)
+}
+
 /** Version 1; UNKNOWN without endpoints. Where one of them is IPv6, both are sent as such. */
 export function encodeProxyV1(endpoints: ProxiedEndpoints | undefined): Uint8Array {
   if (endpoints === undefined) return Buffer.from("PROXY UNKNOWN\r\n", "latin1")
