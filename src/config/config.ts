@@ -171,6 +171,10 @@ export interface PoolTlsConfig {
   /** Shown to servers that ask for one; both empty or neither. */
   readonly cert: string
   readonly key: string
+  /** PEM texts in place of the three files; empty: none. */
+  readonly caPem: string
+  readonly certPem: string
+  readonly keyPem: string
   readonly minVersion: "1.2" | "1.3"
 }
 
@@ -246,4 +250,8 @@ export interface PublishConfig {
   readonly port: number
   /** Point at the healthy servers instead of the stream's address. */
   readonly direct: boolean
+  /** Where pods reach the stream: what it is bound to, or every virtual address. */
+  readonly endpoints: readonly Endpoint[]
+  /** The stream's pool. */
+  readonly pool: string
 }

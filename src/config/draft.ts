@@ -23,10 +23,16 @@ import {
   tablesAt,
 } from "./decode.ts"
 import { ROOT_KEYS } from "./known-keys.ts"
+import { publishEndpoints } from "./publish-endpoints.ts"
 import { adminSchema, logSchema, nodeSchema, poolSchema, streamSchema } from "./schema.ts"
 import { decodeNamedCheck } from "./schema-check.ts"
 import { type DecodedHttp, decodeHttp } from "./schema-http.ts"
-import { addressPoolSchema, kubernetesSchema, publishSchema } from "./schema-kubernetes.ts"
+import {
+  addressPoolSchema,
+  kubernetesSchema,
+  type PublishKeys,
+  publishSchema,
+} from "./schema-kubernetes.ts"
 import { vrrpSchema } from "./schema-vrrp.ts"
 import type { TomlTable } from "./toml.ts"
 import { text } from "./values.ts"
@@ -43,7 +49,7 @@ export interface Draft {
   /** Undefined: there is no such table. */
   readonly kubernetes: Decoded<KubernetesConfig> | undefined
   readonly addressPools: readonly Decoded<AddressPoolConfig>[]
-  readonly publish: readonly Decoded<PublishConfig>[]
+  readonly publish: readonly Decoded<PublishKeys>[]
 }
 
 export function decodeDocument(root: TomlTable, context: Context): Draft {
@@ -74,19 +80,31 @@ export function decodeDocument(root: TomlTable, context: Context): Draft {
 /** Only for a draft without errors: then every value is there. */
 export function completeConfig(draft: Draft, { hostName }: { hostName: string }): Config {
   const node = complete(draft.node)
+  const vrrp = draft.vrrp.map(complete)
+  const streams = draft.streams.map(complete)
   return {
     node: { ...node, name: node.name || hostName },
     admin: complete(draft.admin),
     log: complete(draft.log),
-    vrrp: draft.vrrp.map(complete),
+    vrrp,
     checks: draft.checks.map(complete),
     pools: draft.pools.map(complete),
-    streams: draft.streams.map(complete),
+    streams,
     http: draft.http.map(complete),
     kubernetes: draft.kubernetes && complete(draft.kubernetes),
     addressPools: draft.addressPools.map(complete),
-    publish: draft.publish.map(complete),
+    publish: draft.publish.map((each) => completePublish(complete(each), { streams, vrrp })),
   }
+}
+
+/** It stands in the file as the name of a stream; where that is reached is worked out here. */
+function completePublish(
+  keys: PublishKeys,
+  { streams, vrrp }: Pick<Config, "streams" | "vrrp">,
+): PublishConfig {
+  const stream = streams.find(({ name }) => name === keys.stream)
+  assert(stream !== undefined, "An unknown stream must have been reported")
+  return { ...keys, endpoints: publishEndpoints(stream.bind, vrrp), pool: stream.pool }
 }
 
 function complete<T>({ value }: Decoded<T>): T {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import type { Address } from "../net/address.ts"
 import type { Config } from "./config.ts"
 import { keysOf, type TableSchema } from "./decode.ts"
 import { diskFiles } from "./files.ts"
@@ -9,6 +10,12 @@ import { KNOWN_KEYS } from "./known-keys.ts"
 import { loadConfig } from "./load.ts"
 import { adminSchema, logSchema, nodeSchema, poolSchema, streamSchema } from "./schema.ts"
 import { httpSchema, tlsSchema } from "./schema-http.ts"
+import {
+  addressPoolSchema,
+  kubernetesSchema,
+  poolKubernetesSchema,
+  publishSchema,
+} from "./schema-kubernetes.ts"
 import {
   basicAuthSchema,
   corsSchema,
@@ -127,6 +134,56 @@ test("http-routes.toml sends two paths of one host to two pools, without their p
   expect(http[0]).toMatchObject({ tls: { redirect: true }, bind: [{ tls: false }, { tls: true }] })
 })
 
+describe("the examples of Kubernetes", () => {
+  test("kubernetes-pools.toml sends two paths to the pods of two Services", () => {
+    const { pools, http, kubernetes } = load("examples/kubernetes-pools.toml").config
+    expect(pools.map((pool) => pool.kubernetes)).toEqual([
+      { namespace: "training", service: "service-apiv1", port: "http", reach: "pod" },
+      { namespace: "training", service: "service-apiv2", port: 80, reach: "pod" },
+    ])
+    expect(http[0]?.routes.map(({ path, rewrite }) => [path, rewrite])).toEqual([
+      ["/api/v1", "/"],
+      ["/api/v2", "/"],
+    ])
+    expect(kubernetes).toMatchObject({ podRoutes: "auto", watchSilenceMs: 90_000 })
+  })
+
+  test("kubernetes-services.toml has the pool of the common tutorials", () => {
+    const { addressPools } = load("examples/kubernetes-services.toml").config
+    expect(addressPools).toMatchObject([
+      {
+        addresses: [{ first: "192.168.1.240", last: "192.168.1.250" }],
+        vrrp: ["services-a", "services-b"],
+        autoAssign: true,
+      },
+      { name: "reserved", autoAssign: false },
+    ])
+  })
+
+  test("kubernetes-ingress.toml has TLS without a certificate of its own", () => {
+    const { http } = load("examples/kubernetes-ingress.toml").config
+    expect(http[0]).toMatchObject({
+      ingress: true,
+      tls: { certificates: [], minVersion: "1.2", redirect: false },
+    })
+  })
+
+  test("kubernetes-publish.toml leads pods to the virtual address", () => {
+    const { publish } = load("examples/kubernetes-publish.toml").config
+    expect(publish).toEqual([
+      {
+        stream: "mysql-read",
+        namespace: "release",
+        service: "lb-mysql-server",
+        port: 3306,
+        direct: false,
+        endpoints: [{ address: "192.168.0.40" as Address, port: 3306 }],
+        pool: "mysql-replicas",
+      },
+    ])
+  })
+})
+
 describe("reference.toml", () => {
   const text = readFileSync(join(FOLDER, "reference.toml"), "utf8")
   const { config } = load("reference.toml")
@@ -148,14 +205,24 @@ describe("reference.toml", () => {
     ["announce", differences(announceSchema, first(config.vrrp).announce)],
     ["the first [[stream]]", differences(streamSchema, first(config.streams))],
     ["the first [[http]], but for TLS", differences(httpTable, httpKeys)],
+    ["[pool.kubernetes]", differences(poolKubernetesSchema, kubernetesOf(config))],
+    ["[[address_pool]]", differences(addressPoolSchema, first(config.addressPools))],
+    ["[[publish]]", differences(publishSchema, first(config.publish))],
     ["retry", differences(retrySchema, first(routes).retry)],
-    ["tls", differences(tlsSchema, present(listener.tls))],
     ["sticky", differences(stickySchema, present(first(routes).sticky))],
     ["cors", differences(corsSchema, present(first(routes).cors))],
     ["basic_auth", differences(basicAuthSchema, present(first(routes).basicAuth))],
     ["forward_auth", differences(forwardAuthSchema, present(first(routes).forwardAuth))],
   ])("shows the defaults of %s", (_title, different) => {
     expect(different).toEqual([])
+  })
+
+  test("shows the defaults of tls, but for the certificates", () => {
+    expect(differences(tlsSchema, present(listener.tls))).toEqual(["certificates"])
+  })
+
+  test("shows the defaults of [kubernetes], but for the access", () => {
+    expect(differences(kubernetesSchema, present(config.kubernetes))).toEqual(["kubeconfig"])
   })
 
   test("shows the defaults of the first [[pool]], but for the servers and the check", () => {
@@ -175,7 +242,14 @@ describe("reference.toml", () => {
     const { name, host, path, rewrite, timeoutMs, retry, ...shown } = first(routes)
     const { rateLimit, basicAuth, forwardAuth, cors, sticky, action, ...defaults } = shown
     expect(bare).toMatchObject(defaults)
-    expect(rateLimit).toEqual({ requests: 100, perMs: 1000, burst: 100, header: "" })
+    expect(rateLimit).toEqual({
+      requests: 100,
+      perMs: 1000,
+      burst: 100,
+      header: "",
+      scope: "",
+      exempt: [],
+    })
   })
 
   test("names what this version does not have", () => {
@@ -185,16 +259,15 @@ describe("reference.toml", () => {
 })
 
 /** Keys that cannot stand beside the others, and keys in the list at the end. */
-const COMMENTED_KEYS = ["password_file", "port", "unicast_peers", "virtual_mac"]
+const COMMENTED_KEYS = [
+  ...["password_file", "port", "unicast_peers", "virtual_mac"],
+  ...["api_server", "ca_file", "token_file"],
+]
 
 const LATER = [
-  "\\[kubernetes\\]",
-  "\\[\\[address_pool\\]\\]",
-  "\\[\\[publish\\]\\]",
   "unicast_peers",
   "virtual_mac",
   "maglev",
-  "\\[pool.kubernetes\\]",
   "grpc",
   "udp",
   "kernel",
@@ -229,6 +302,10 @@ function differences<T extends object>({ fields }: TableSchema<T>, value: T): st
     const { fallback } = fields[name]
     return typeof fallback !== "symbol" && !Bun.deepEquals(fallback, value[name])
   })
+}
+
+function kubernetesOf({ pools }: Config) {
+  return present(pools.find(({ name }) => name === "apiv1")?.kubernetes)
 }
 
 function present<T>(value: T | undefined): T {

@@ -25,6 +25,9 @@ test("loadConfig() fills in the defaults when the file is empty", () => {
     pools: [],
     streams: [],
     http: [],
+    kubernetes: undefined,
+    addressPools: [],
+    publish: [],
   } as unknown as Config)
 })
 
@@ -368,10 +371,10 @@ const EVERYTHING_CONFIG = {
       source: ["192.0.2.1"],
       slowStartMs: 30_000,
       onDown: "close",
+      proxyProtocol: "v2",
       check: {
         type: "command",
         intervalMs: 2000,
-      proxyProtocol: "v2",
         timeoutMs: 1000,
         rise: 2,
         fall: 3,
@@ -391,15 +394,18 @@ const EVERYTHING_CONFIG = {
       pool: "p",
       idleTimeoutMs: 7_200_000,
       maxConnections: 10,
+      acceptProxyProtocol: [{ address: "10.0.0.1", length: 32 }],
       allow: [
         { address: "192.0.2.0", length: 24 },
         { address: "2001:db8::1", length: 128 },
-      acceptProxyProtocol: [{ address: "10.0.0.1", length: 32 }],
       ],
       deny: [{ address: "192.0.2.66", length: 32 }],
     },
   ],
   http: [],
+  kubernetes: undefined,
+  addressPools: [],
+  publish: [],
 }
 
 const BARE_ROUTE = {
@@ -498,6 +504,7 @@ const EVERYTHING_HTTP_CONFIG = [
       clientCaFile: "/tls/a.crt",
       sessionTicketKeyFile: "/tls/tickets",
     },
+    ingress: false,
     trustedProxies: [{ address: "10.0.0.0", length: 8 }],
     acceptProxyProtocol: [{ address: "10.0.0.1", length: 32 }],
     allow: [{ address: "192.0.2.0", length: 24 }],

@@ -17,6 +17,7 @@ import { mergeDocuments, reportConflicts } from "./merge.ts"
 import { Report } from "./report.ts"
 import { checkNamedChecks } from "./rules-check.ts"
 import { checkHttp } from "./rules-http.ts"
+import { checkKubernetes } from "./rules-kubernetes.ts"
 import { checkListeners } from "./rules-listen.ts"
 import { checkNames } from "./rules-names.ts"
 import { checkPools } from "./rules-pool.ts"
@@ -128,6 +129,7 @@ function checkRules(draft: Draft, context: Context): void {
   checkNamedChecks(draft.checks, context)
   checkPools(draft.pools, context)
   checkHttp(draft.http, context)
+  checkKubernetes(draft, context)
 }
 
 function contextOf(root: TomlTable, { files }: Environment): Context {

@@ -20,6 +20,16 @@ export function readSecret(node: TomlNode, path: string, context: Context): stri
   return INVALID
 }
 
+/** A PEM file with at least one certificate. */
+export function checkPem(node: TomlNode, path: string, { report, files }: Context): void {
+  const file = files.read(path)
+  if (!file.ok) {
+    report.error(node, `Cannot read ${path}: ${file.reason}`, readHint(path, file.reason))
+  } else if (!file.value.text.includes("-----BEGIN CERTIFICATE-----")) {
+    report.error(node, `There is no certificate in ${path}`, "It must be a PEM file")
+  }
+}
+
 /** A program that is missing may still be installed later, so this only warns. */
 export function checkProgram(node: TomlNode, path: string, { report, files }: Context): void {
   const mode = files.mode(path)

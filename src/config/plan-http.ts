@@ -28,6 +28,7 @@ export function formatHttp(
     ...networks("allows", http.allow),
     ...networks("denies", http.deny),
     ...formatRoutes(http.routes),
+    ...(http.ingress ? ["and the Ingress objects of [kubernetes]"] : []),
   ]
   return [`http ${http.name}: ${bind.join(", ")}`, ...details.map((line) => `    ${line}`)]
 }
@@ -70,6 +71,7 @@ export function httpJson(http: HttpConfig) {
             redirect: tls.redirect,
             client_certificates: tls.clientCertificates,
           },
+    ingress: http.ingress,
     trusted_proxies: http.trustedProxies.map(formatPrefix),
     accept_proxy_protocol: http.acceptProxyProtocol.map(formatPrefix),
     allow: http.allow.map(formatPrefix),
@@ -105,6 +107,7 @@ function conditionsOf({ methods, headers, query }: RouteConfig): string[] {
 
 function formatCondition(kind: string, { name, value }: FieldCondition): string {
   if (typeof value === "string") return `${kind} ${name}=${value}`
+  if (typeof value === "object") return `${kind} ${name}~${value.pattern}`
   return value ? `${kind} ${name}` : `no ${kind} ${name}`
 }
 
@@ -135,8 +138,10 @@ function formatAction({ action, rewrite }: RouteConfig): string {
 
 /** What is done with the requests of a route beside its action. */
 export function policiesOf(route: RouteConfig): string[] {
-  const { rateLimit, timeoutMs, retry, maxBodyBytes } = route
+  const { rateLimit, timeoutMs, timeouts, retry, maxBodyBytes } = route
+  const { betweenBytesMs, tunnelMs, sendMs } = timeouts ?? {}
   return [
+    ...(route.tlsRedirect ? ["sends plain requests to https"] : []),
     ...networks("allows", route.allow),
     ...networks("denies", route.deny),
     ...(rateLimit === undefined
@@ -148,6 +153,9 @@ export function policiesOf(route: RouteConfig): string[] {
     ...(route.sticky === undefined ? [] : [`sticky by cookie ${route.sticky.cookie}`]),
     ...(route.mirror === "" ? [] : [`copied to pool ${route.mirror}`]),
     ...(timeoutMs === undefined ? [] : [`timeout ${formatDuration(timeoutMs)}`]),
+    ...(betweenBytesMs === undefined ? [] : [`${formatDuration(betweenBytesMs)} between bytes`]),
+    ...(tunnelMs === undefined ? [] : [`tunnels idle up to ${formatDuration(tunnelMs)}`]),
+    ...(sendMs === undefined ? [] : [`${formatDuration(sendMs)} to send`]),
     ...(retry.statuses.length === 0
       ? []
       : [`tried ${retry.attempts} more on ${retry.statuses.join(", ")}`]),

@@ -16,6 +16,7 @@ import type {
   VrrpConfig,
 } from "./config.ts"
 import { formatHttp, httpJson } from "./plan-http.ts"
+import { formatKubernetes, formatSource, kubernetesJson } from "./plan-kubernetes.ts"
 import { formatDuration } from "./units.ts"
 import { formatBind } from "./values.ts"
 
@@ -32,6 +33,7 @@ export function formatPlan(config: Config): string[] {
     ...config.pools.flatMap(formatPool),
     ...config.streams.flatMap((stream) => formatStream(stream, config)),
     ...config.http.flatMap((http) => formatHttp(http, (endpoint) => ownerOf(endpoint, config))),
+    ...formatKubernetes(config),
   ]
 }
 
@@ -54,11 +56,12 @@ export function planJson(config: Config) {
       pool: stream.pool,
       idle_timeout_ms: stream.idleTimeoutMs,
       max_connections: stream.maxConnections,
+      accept_proxy_protocol: stream.acceptProxyProtocol.map(formatPrefix),
       allow: stream.allow.map(formatPrefix),
       deny: stream.deny.map(formatPrefix),
-      accept_proxy_protocol: stream.acceptProxyProtocol.map(formatPrefix),
     })),
     http: http.map(httpJson),
+    ...kubernetesJson(config),
   }
 }
 
@@ -151,12 +154,16 @@ function formatPool(pool: PoolConfig): string[] {
   const check = pool.check === undefined ? "none" : formatCheck(pool.check)
   const connect = `connect timeout ${formatDuration(pool.connectTimeoutMs)}`
   return [
-    `pool ${pool.name}: ${pool.balance} over ${count(pool.servers.length, "server")}`,
+    `pool ${pool.name}: ${pool.balance} over ${formatServers(pool)}`,
     ...pool.servers.map((server) => `    ${formatServer(server)}`),
     `    ${connect}, ${pool.connectRetries} more tried; ${formatEjection(pool)}`,
     ...(pool.tls === undefined ? [] : [`    ${formatPoolTls(pool.tls)}`]),
     `    check: ${check}`,
   ]
+}
+
+function formatServers({ servers, kubernetes }: PoolConfig): string {
+  return kubernetes === undefined ? count(servers.length, "server") : formatSource(kubernetes)
 }
 
 function formatEjection({ maxFails, failTimeoutMs }: PoolConfig): string {
@@ -241,6 +248,7 @@ function poolJson(pool: PoolConfig) {
       backup,
       max_connections: maxConnections,
     })),
+    kubernetes: pool.kubernetes ?? null,
     max_fails: pool.maxFails,
     fail_timeout_ms: pool.failTimeoutMs,
     connect_timeout_ms: pool.connectTimeoutMs,

@@ -1,7 +1,7 @@
 /** What must hold within a health check. */
 import type { CheckConfig, HttpCheckConfig, MysqlCheckConfig, NamedCheckConfig } from "./config.ts"
 import type { Context, Decoded } from "./decode.ts"
-import { checkProgram, readSecret } from "./named-file.ts"
+import { checkPem, checkProgram, readSecret } from "./named-file.ts"
 import { locate, type TomlNode } from "./toml.ts"
 
 export function checkNamedChecks(checks: readonly Decoded<NamedCheckConfig>[], context: Context) {
@@ -59,16 +59,13 @@ function checkTcp(node: TomlNode, ports: readonly number[], { report }: Context)
   )
 }
 
-function checkHttp(node: TomlNode, check: HttpCheckConfig, { report, files }: Context): void {
+function checkHttp(node: TomlNode, check: HttpCheckConfig, context: Context): void {
+  const { report } = context
   const at = locate(node, "ca_file")
   if (check.caFile === "") return
   if (!check.tls) report.error(at, "ca_file needs tls = true")
   else if (!check.tlsVerify) report.warning(at, "ca_file does nothing with tls_verify = false")
-  const file = files.read(check.caFile)
-  if (!file.ok) report.error(at, `Cannot read ${check.caFile}: ${file.reason}`)
-  else if (!file.value.text.includes("-----BEGIN CERTIFICATE-----")) {
-    report.error(at, `There is no certificate in ${check.caFile}`, "It must be a PEM file")
-  }
+  checkPem(at, check.caFile, context)
 }
 
 function checkMysql(node: TomlNode, check: MysqlCheckConfig, context: Context): void {

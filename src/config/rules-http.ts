@@ -1,7 +1,7 @@
 /** What must hold within an HTTP listener: its TLS, its files, and its routes among themselves. */
 import type { Context, Decoded } from "./decode.ts"
 import type { HttpConfig, RouteConfig, TlsConfig } from "./http-config.ts"
-import { readSecret } from "./named-file.ts"
+import { checkPem, readSecret } from "./named-file.ts"
 import { checkRouteOrder } from "./rules-route-order.ts"
 import type { DecodedHttp } from "./schema-http.ts"
 import { locate, type TomlNode } from "./toml.ts"
@@ -13,7 +13,7 @@ export function checkHttp(listeners: readonly DecodedHttp[], context: Context): 
     checkRouteNames(routes, context)
     for (const route of routes) checkRoute(route, context)
     checkRouteOrder(routes, context)
-    if (routes.length === 0) {
+    if (routes.length === 0 && !draft.ingress) {
       const hint = "Add [[http.route]] with a pool"
       context.report.warning(node, "No route: every request will be answered with 404", hint)
     }
@@ -26,7 +26,7 @@ function checkTls(node: TomlNode, draft: Decoded<HttpConfig>["draft"], context: 
   if (bind === undefined) return
   const tlsBind = bind.findIndex((each) => each.tls)
   if (tls === undefined) {
-    if (tlsBind < 0 || locate(node, "tls") !== node) return
+    if (tlsBind < 0 || locate(node, "tls") !== node || draft.ingress) return
     const hint = 'Add tls = { certificates = [{ cert = "…", key = "…" }] }'
     report.error(locate(node, "bind", tlsBind, "tls"), "A bind with TLS needs a certificate", hint)
     return
@@ -39,7 +39,7 @@ function checkTls(node: TomlNode, draft: Decoded<HttpConfig>["draft"], context: 
   } else if (tls.redirect && bind.every((each) => each.tls)) {
     report.warning(locate(at, "redirect"), "redirect has no effect without a bind without TLS")
   }
-  if (tls.certificates.length === 0) {
+  if (tls.certificates.length === 0 && !draft.ingress) {
     report.error(locate(at, "certificates"), "TLS needs at least one certificate")
   }
   checkTlsFiles(at, tls, context)
@@ -74,14 +74,6 @@ function checkTlsFiles(at: TomlNode, tls: TlsConfig, context: Context): void {
   else if ((mode.value & 0o004) !== 0) {
     const message = `Every user may read ${sessionTicketKeyFile}`
     report.warning(keyAt, message, `Run chmod o-r ${sessionTicketKeyFile}`)
-  }
-}
-
-function checkPem(at: TomlNode, path: string, { report, files }: Context): void {
-  const file = files.read(path)
-  if (!file.ok) report.error(at, `Cannot read ${path}: ${file.reason}`)
-  else if (!file.value.text.includes("-----BEGIN CERTIFICATE-----")) {
-    report.error(at, `There is no certificate in ${path}`, "It must be a PEM file")
   }
 }
 

@@ -12,6 +12,7 @@ export function checkNames(draft: Draft, context: Context): void {
     pool: draft.pools,
     stream: draft.streams,
     http: draft.http,
+    address_pool: draft.addressPools,
   })) {
     checkUnique(kind, tables, context)
   }
@@ -25,8 +26,24 @@ export function checkNames(draft: Draft, context: Context): void {
     const message = `A stream passes bytes as they come: pool "${stream.pool}" has tls`
     context.report.error(locate(node, "pool"), message, hint)
   }
+  checkClusterNames(draft, context)
   for (const { routes } of draft.http) {
     for (const route of routes) checkRoutePools(route, pools, context)
+  }
+}
+
+/** Virtual routers of address pools, and streams that are published. */
+function checkClusterNames(draft: Draft, context: Context): void {
+  const routers = namesOf(draft.vrrp)
+  for (const { node, draft: pool } of draft.addressPools) {
+    for (const [index, name] of (pool.vrrp ?? []).entries()) {
+      checkExists(locate(node, "vrrp", index), { kind: "vrrp", name, known: routers }, context)
+    }
+  }
+  const streams = namesOf(draft.streams)
+  for (const { node, draft: publish } of draft.publish) {
+    const target = { kind: "stream", name: publish.stream, known: streams }
+    checkExists(locate(node, "stream"), target, context)
   }
 }
 

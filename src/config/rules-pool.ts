@@ -9,7 +9,8 @@ import { isWildcard } from "./values.ts"
 export function checkPools(pools: readonly Decoded<PoolConfig>[], context: Context): void {
   for (const { node, draft } of pools) {
     const { servers, check, source, tls } = draft
-    if (servers !== undefined) checkServers(node, servers, context)
+    const isListed = locate(node, "kubernetes") === node
+    if (isListed && servers !== undefined) checkServers(node, servers, context)
     for (const [index, address] of (source ?? []).entries()) {
       if (!isWildcard(address)) continue
       const message = `source must be one address of this host, not ${address}`

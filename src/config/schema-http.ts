@@ -4,6 +4,7 @@ import {
   type Decoded,
   type Decoder,
   decodeFields,
+  defaultsOf,
   INVALID,
   keysOf,
   list,
@@ -64,7 +65,8 @@ export const tlsSchema: TableSchema<TlsConfig> = {
   name: "http.tls",
   title: "tls",
   fields: {
-    certificates: required("certificates", list(table(certificateSchema), "a list of tables")),
+    // None: those of the Ingress objects are all there are, which a rule sees to.
+    certificates: optional("certificates", list(table(certificateSchema), "a list of tables"), []),
     minVersion: optional("min_version", oneOf("1.2", "1.3"), "1.2"),
     redirect: optional("redirect", boolean, false),
     clientCertificates: optional(
@@ -131,9 +133,11 @@ export function decodeHttp(node: TomlTable, context: Context): DecodedHttp {
 }
 
 function configOf(keys: HttpKeys): Omit<HttpConfig, "routes"> {
-  const { name, bind, tls, ingress, trustedProxies, acceptProxyProtocol, allow, deny } = keys
+  const { name, bind, ingress, trustedProxies, acceptProxyProtocol, allow, deny } = keys
   const { headBytesMax, fieldsMax, maxConnections, mergeSlashes } = keys
   const { headMs, bodyMs, idleMs, firstByteMs, betweenBytesMs, tunnelMs, handshakeMs } = keys
+  const hasTlsBind = bind.some((each) => each.tls)
+  const tls = keys.tls ?? (ingress && hasTlsBind ? defaultsOf(tlsSchema) : undefined)
   return {
     ...{ name, bind, tls, ingress, trustedProxies, acceptProxyProtocol, allow, deny },
     ...{ maxConnections, mergeSlashes },

@@ -52,7 +52,10 @@ export const addressPoolSchema: TableSchema<AddressPoolConfig> = {
   },
 }
 
-export const publishSchema: TableSchema<PublishConfig> = {
+/** The rest comes from the stream (`draft.ts`). */
+export type PublishKeys = Omit<PublishConfig, "endpoints" | "pool">
+
+export const publishSchema: TableSchema<PublishKeys> = {
   name: "publish",
   title: "[[publish]]",
   fields: {

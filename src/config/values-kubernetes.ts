@@ -60,7 +60,8 @@ export const apiServerUrl: Decoder<string> = scalar(
   (node) => {
     const value = textOf(node) ?? ""
     if (value.startsWith("http://")) return "Only https keeps the token secret"
-    return value !== "" && readApiServer(`https://${value}`) ? `Write "https://${value}"` : ""
+    const isBare = value !== "" && !value.includes("://")
+    return isBare && readApiServer(`https://${value}`) ? `Write "https://${value}"` : ""
   },
 )
 
