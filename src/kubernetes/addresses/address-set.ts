@@ -119,8 +119,16 @@ export function ipFamilyOf(address: Address): IpFamily {
 }
 
 export function numberOf(address: Address): bigint {
+  if (ipFamilyOf(address) === "IPv4") return BigInt(ipv4Number(address))
   let number = 0n
   for (const byte of addressBytes(address)) number = (number << 8n) | BigInt(byte)
+  return number
+}
+
+/** By far the most frequent question, so without a detour over bytes and bigints. */
+function ipv4Number(address: Address): number {
+  let number = 0
+  for (const part of address.split(".")) number = number * 256 + Number(part)
   return number
 }
 
