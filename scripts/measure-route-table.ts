@@ -17,7 +17,13 @@ const HEADS = 65_536
 /** CPU time of one proxied request, for the comparison (DESIGN.md §1). */
 const REQUEST_NS = 13_000
 const LIMITS = { headBytesMax: 65_536, fieldsMax: 128 }
-const ORIGIN = { client: "192.0.2.1" as Address, isTls: false, port: 80 }
+const ORIGIN = {
+  client: "192.0.2.1" as Address,
+  isTls: false,
+  port: 80,
+  isTrusted: false,
+  trusts: () => false,
+}
 
 const base = measure(1, 1)
 for (const [hosts, paths] of [

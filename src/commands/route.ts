@@ -39,7 +39,7 @@ export function explain(listener: HttpConfig, request: Request): Answer {
   const table = new RouteTable({ http: listener, rows: [] })
   const { tls } = request
   const port = listener.bind.find((bind) => bind.tls === tls)?.endpoint.port ?? (tls ? 443 : 80)
-  const origin = { client: LOCAL, isTls: tls, port }
+  const origin = { client: LOCAL, isTls: tls, port, isTrusted: false, trusts: () => false }
   return { listener, ...table.explain(requestHead(request), origin) }
 }
 

@@ -239,7 +239,7 @@ describe("reference.toml", () => {
   test("shows the defaults of routes", () => {
     const http = '[[http]]\nname="h"\nbind=[":80"]\n[[http.route]]\npool="p"\n'
     const bare = first(first(parsed(`[[pool]]\nname="p"\n${http}`).http).routes)
-    const { name, host, path, rewrite, timeoutMs, retry, ...shown } = first(routes)
+    const { name, host, path, rewrite, timeoutMs, timeouts, retry, ...shown } = first(routes)
     const { rateLimit, basicAuth, forwardAuth, cors, sticky, action, ...defaults } = shown
     expect(bare).toMatchObject(defaults)
     expect(rateLimit).toEqual({

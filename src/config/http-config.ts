@@ -78,12 +78,18 @@ export interface RouteConfig {
   readonly headers: readonly FieldCondition[]
   readonly query: readonly FieldCondition[]
   readonly action: RouteAction
-  /** Replaces the matched prefix, or the whole path of an exact match; undefined: unchanged. */
+  /** What a server gets for the path, and what follows "?" before its query; undefined: as asked. */
   readonly rewrite: string | undefined
+  /** What `rewrite` replaces: what has matched of a prefix, or the path as a whole. */
+  readonly rewriteScope: "match" | "path"
   readonly requestHeaders: HeaderChanges
   readonly responseHeaders: HeaderChanges
   /** Overrides `timeouts.firstByteMs`; undefined: does not. */
   readonly timeoutMs: number | undefined
+  /** Overrides of more of `timeouts`. */
+  readonly timeouts: RouteTimeouts | undefined
+  /** Requests that did not come by TLS are answered 308 to https, before all else. */
+  readonly tlsRedirect: boolean
   readonly retry: RetryConfig
   readonly sticky: StickyConfig | undefined
   /** Pool that gets a copy of each request; empty: none. */
@@ -98,10 +104,28 @@ export interface RouteConfig {
   readonly maxBodyBytes: number
 }
 
-/** What a header, query parameter or cookie must be: exactly a text, present, or absent. */
+/** Undefined: that of the listener. */
+export interface RouteTimeouts {
+  /** Between two reads of a response body. */
+  readonly betweenBytesMs: number | undefined
+  /** Upgraded connection on which nothing moves. */
+  readonly tunnelMs: number | undefined
+  /** The server takes nothing of the request; otherwise `bodyMs`. */
+  readonly sendMs: number | undefined
+}
+
+/**
+ * What a header, query parameter or cookie must be: exactly a text, present, absent, or such that a
+ * part of it matches a pattern.
+ */
 export interface FieldCondition {
   readonly name: string
-  readonly value: string | boolean
+  readonly value: string | boolean | FieldPattern
+}
+
+/** Source of a regular expression. */
+export interface FieldPattern {
+  readonly pattern: string
 }
 
 export type RouteAction =
@@ -143,6 +167,8 @@ export interface RedirectConfig {
   readonly host: string | undefined
   readonly port: number | undefined
   readonly path: string | undefined
+  /** `path` is all that follows the host: the query of the request does not. */
+  readonly isLiteral: boolean
   readonly status: 301 | 302 | 303 | 307 | 308
 }
 
@@ -157,7 +183,12 @@ export interface StickyConfig {
   readonly path: string
   readonly secure: boolean
   readonly httpOnly: boolean
-  readonly sameSite: "strict" | "lax" | "none"
+  /** Undefined: the attribute is left out. */
+  readonly sameSite: "strict" | "lax" | "none" | undefined
+  /** Empty: the host that was asked, alone. */
+  readonly domain: string
+  /** Undefined: to the end of the browser's session. */
+  readonly maxAgeMs: number | undefined
 }
 
 export interface RateLimitConfig {
@@ -167,11 +198,15 @@ export interface RateLimitConfig {
   readonly burst: number
   /** Header whose value is counted; empty, or not in the request: the client's address. */
   readonly header: string
+  /** Routes of a listener with the same scope and figures count together; empty: each for itself. */
+  readonly scope: string
+  /** Networks whose clients are not counted. */
+  readonly exempt: readonly Prefix[]
 }
 
 export interface BasicAuthConfig {
   readonly realm: string
-  /** File of `user:hash` lines, bcrypt or argon2, as `htpasswd -B` writes it. */
+  /** File of `user:hash` lines as `htpasswd` writes it; empty: `users` came from elsewhere. */
   readonly usersFile: string
   /** What it held when the configuration was read: a hash for each name. */
   readonly users: Readonly<Record<string, string>>
@@ -182,6 +217,8 @@ export interface ForwardAuthConfig {
   readonly path: string
   /** Response fields of the auth server that are copied to the request. */
   readonly copyHeaders: readonly string[]
+  /** Where a client is sent (302) whom the auth server answers 401; empty: it gets the 401. */
+  readonly signinUrl: string
 }
 
 export interface CorsConfig {

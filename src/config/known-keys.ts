@@ -1,4 +1,5 @@
 /** The key list of every table, and what to say about a key that is not in one of them. */
+
 import { keysOf, type TableSchema } from "./decode.ts"
 import { nearest } from "./nearest.ts"
 import {
@@ -29,6 +30,7 @@ import {
   stickySchema,
 } from "./schema-route-policy.ts"
 import { announceSchema, authenticationSchema, trackSchema, vrrpSchema } from "./schema-vrrp.ts"
+import { patternSchema } from "./values-http.ts"
 
 export const ROOT_KEYS = [
   "include",
@@ -68,6 +70,7 @@ export const KNOWN_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
   keysBySchema(redirectSchema),
   keysBySchema(respondSchema),
   keysBySchema(splitSchema),
+  keysBySchema(patternSchema),
   keysBySchema(retrySchema),
   keysBySchema(stickySchema),
   keysBySchema(rateLimitSchema),

@@ -241,14 +241,15 @@ host = "K8s.Com"
 path = "/api/v1"
 match = "exact"
 methods = ["GET", "POST"]
-headers = { X-A = "1", X-B = true, X-C = false }
+headers = { X-A = "1", X-B = true, X-C = false, X-P = { pattern = "^v2" } }
 query = { debug = "" }
 split = [
   { pool = "p", weight = 3 },
   { pool = "p", header = { X-Canary = "é" } },
   { pool = "p", cookie = { c = true }, weight = 1 },
 ]
-rewrite = "/"
+rewrite = "/?a=1"
+rewrite_scope = "path"
 set_headers = { Host = "internal", X-D = "2" }
 add_headers = { X-E = ["3", "4"] }
 remove_headers = ["X-F"]
@@ -256,12 +257,14 @@ set_response_headers = { X-G = "5" }
 add_response_headers = { X-H = "6" }
 remove_response_headers = ["Server"]
 timeout = "9s"
+tunnel_timeout = "8s"
+tls_redirect = true
 retry = { on = [502], attempts = 2 }
-sticky = { cookie = "s", path = "/a", secure = true, http_only = false, same_site = "none" }
+sticky = { cookie = "s", path = "/a", secure = true, http_only = false, same_site = "none", domain = "k8s.com", max_age = "1h" }
 mirror = "p"
-rate_limit = { requests = 5, per = "1m", burst = 2, header = "X-Key" }
+rate_limit = { requests = 5, per = "1m", burst = 2, header = "X-Key", scope = "all", exempt = ["10.1.0.0/16"] }
 basic_auth = { realm = "r", users_file = "/users" }
-forward_auth = { pool = "p", path = "/check?a=1", copy_headers = ["X-User"] }
+forward_auth = { pool = "p", path = "/check?a=1", copy_headers = ["X-User"], signin_url = "https://login.k8s.com/a" }
 cors = { allow_origins = ["https://a.example"], allow_headers = ["X-A"], max_age = "0s" }
 allow = ["10.0.0.0/8"]
 deny = ["10.6.6.6"]
@@ -270,7 +273,7 @@ max_body = "1MiB"
 host = "*.k8s.com"
 redirect = "https://k8s.com:8443/new"
 [[http.route]]
-redirect = { scheme = "https", port = 444, status = 301 }
+redirect = { scheme = "https", port = 444, drop_query = true, status = 301 }
 path = "/moved"
 [[http.route]]
 path = "^/x"
@@ -416,9 +419,12 @@ const BARE_ROUTE = {
   headers: [],
   query: [],
   rewrite: undefined,
+  rewriteScope: "match",
   requestHeaders: { set: [], add: [], remove: [] },
   responseHeaders: { set: [], add: [], remove: [] },
   timeoutMs: undefined,
+  timeouts: undefined,
+  tlsRedirect: false,
   retry: { statuses: [], attempts: 0 },
   sticky: undefined,
   mirror: "",
@@ -441,6 +447,7 @@ const FIRST_ROUTE = {
     { name: "X-A", value: "1" },
     { name: "X-B", value: true },
     { name: "X-C", value: false },
+    { name: "X-P", value: { pattern: "^v2" } },
   ],
   query: [{ name: "debug", value: "" }],
   action: {
@@ -452,7 +459,8 @@ const FIRST_ROUTE = {
       { pool: "p", weight: 1, header: undefined, cookie: { name: "c", value: true } },
     ],
   },
-  rewrite: "/",
+  rewrite: "/?a=1",
+  rewriteScope: "path",
   requestHeaders: {
     set: [
       { name: "Host", value: "internal" },
@@ -470,12 +478,34 @@ const FIRST_ROUTE = {
     remove: ["Server"],
   },
   timeoutMs: 9000,
+  timeouts: { betweenBytesMs: undefined, tunnelMs: 8000, sendMs: undefined },
+  tlsRedirect: true,
   retry: { statuses: [502], attempts: 2 },
-  sticky: { cookie: "s", path: "/a", secure: true, httpOnly: false, sameSite: "none" },
+  sticky: {
+    cookie: "s",
+    path: "/a",
+    secure: true,
+    httpOnly: false,
+    sameSite: "none",
+    domain: "k8s.com",
+    maxAgeMs: 3_600_000,
+  },
   mirror: "p",
-  rateLimit: { requests: 5, perMs: 60_000, burst: 2, header: "X-Key" },
+  rateLimit: {
+    requests: 5,
+    perMs: 60_000,
+    burst: 2,
+    header: "X-Key",
+    scope: "all",
+    exempt: [{ address: "10.1.0.0", length: 16 }],
+  },
   basicAuth: { realm: "r", usersFile: "/users", users: { ann: `$2b$05$${"x".repeat(53)}` } },
-  forwardAuth: { pool: "p", path: "/check?a=1", copyHeaders: ["X-User"] },
+  forwardAuth: {
+    pool: "p",
+    path: "/check?a=1",
+    copyHeaders: ["X-User"],
+    signinUrl: "https://login.k8s.com/a",
+  },
   cors: {
     allowOrigins: ["https://a.example"],
     allowMethods: ["GET", "HEAD", "POST"],
@@ -529,7 +559,14 @@ const EVERYTHING_HTTP_CONFIG = [
         host: "*.k8s.com",
         action: {
           type: "redirect",
-          redirect: { scheme: "https", host: "k8s.com", port: 8443, path: "/new", status: 302 },
+          redirect: {
+            scheme: "https",
+            host: "k8s.com",
+            port: 8443,
+            path: "/new",
+            isLiteral: false,
+            status: 302,
+          },
         },
       },
       {
@@ -538,7 +575,14 @@ const EVERYTHING_HTTP_CONFIG = [
         path: "/moved",
         action: {
           type: "redirect",
-          redirect: { scheme: "https", host: undefined, port: 444, path: undefined, status: 301 },
+          redirect: {
+            scheme: "https",
+            host: undefined,
+            port: 444,
+            path: undefined,
+            isLiteral: true,
+            status: 301,
+          },
         },
       },
       {

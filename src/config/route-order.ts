@@ -54,7 +54,8 @@ export function hasConditions({ methods, headers, query }: RouteConfig): boolean
 /** `a` holds only if `b` does. */
 function implies(a: FieldCondition, b: FieldCondition, ignoresCase: boolean): boolean {
   const isSameName = ignoresCase ? a.name.toLowerCase() === b.name.toLowerCase() : a.name === b.name
-  return isSameName && (a.value === b.value || (b.value === true && typeof a.value === "string"))
+  if (!isSameName) return false
+  return Bun.deepEquals(a.value, b.value) || (b.value === true && typeof a.value !== "boolean")
 }
 
 function hostRank({ host }: RouteConfig): number {

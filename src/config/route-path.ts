@@ -8,9 +8,19 @@ import type { TomlNode } from "./toml.ts"
 export function checkPath(at: TomlNode, path: string, { report }: Context): boolean {
   const problem = PATH_PROBLEMS.find(({ pattern }) => pattern.test(path))
   if (problem === undefined) return true
-  const key = report.path(at).replace(/^.*\./, "")
-  const hint = key === "rewrite" && path.includes("?") ? "The query stays as it is" : problem.hint
-  report.error(at, `${key} ${problem.message}`, hint)
+  report.error(at, `${report.path(at).replace(/^.*\./, "")} ${problem.message}`, problem.hint)
+  return false
+}
+
+/** A path, and a query if need be: "/search?kind=old". */
+export function checkRewrite(at: TomlNode, rewrite: string, context: Context): boolean {
+  const [path = "", ...query] = rewrite.split("?")
+  if (!checkPath(at, path, context)) return false
+  if (/^[\x21\x22\x24-\x7e]*$/.test(query.join("?"))) return true
+  context.report.error(
+    at,
+    "The query in rewrite must not contain blanks, # or non-ASCII characters",
+  )
   return false
 }
 

@@ -15,7 +15,7 @@ test.each(CASES.map((one) => [one.kind, one.text.trim(), one] as const))(
 )
 
 test("http-values.txt is read to its end", () => {
-  expect(CASES.length).toBe(82)
+  expect(CASES.length).toBe(85)
   expect(CASES.at(-1)?.text.trim()).toBe('proxy_set_header = "X"')
 })
 
@@ -29,6 +29,8 @@ test("a rate limit lets as many through at once as in its period, unless it says
     perMs: 1000,
     burst: 7,
     header: "",
+    scope: "",
+    exempt: [],
   })
 })
 

@@ -14,7 +14,7 @@ import {
 } from "./decode.ts"
 import type { RedirectConfig, SplitTarget } from "./http-config.ts"
 import { locate, type TomlNode } from "./toml.ts"
-import { identifier, integer, matching, oneOf, text, textOf } from "./values.ts"
+import { boolean, identifier, integer, matching, oneOf, text, textOf } from "./values.ts"
 import { literalPath, singleCondition, targetHost } from "./values-http.ts"
 
 export const redirectSchema: TableSchema<RedirectConfig> = {
@@ -25,6 +25,7 @@ export const redirectSchema: TableSchema<RedirectConfig> = {
     host: optional<string | undefined>("host", targetHost, undefined),
     port: optional<number | undefined>("port", integer(1, 65535), undefined),
     path: optional<string | undefined>("path", literalPath, undefined),
+    isLiteral: optional("drop_query", boolean, false),
     status: optional("status", redirectStatus(), 302),
   },
 }
@@ -61,7 +62,7 @@ function redirectUrl(node: TomlNode, context: Context): RedirectConfig | Invalid
   }
   const host = (match[2] ?? "").toLowerCase()
   const scheme = match[1]?.toLowerCase() === "https" ? "https" : "http"
-  return { scheme, host, port, path: match[4], status: 302 }
+  return { scheme, host, port, path: match[4], isLiteral: false, status: 302 }
 }
 
 export interface RespondKeys {

@@ -26,10 +26,18 @@ import {
   identifier,
   integer,
   matching,
+  network,
   oneOf,
   textOf,
 } from "./values.ts"
-import { cookieName, headerName, literalPath, method, removableHeaders } from "./values-http.ts"
+import {
+  cookieName,
+  headerName,
+  literalPath,
+  method,
+  removableHeaders,
+  targetHost,
+} from "./values-http.ts"
 
 export const retrySchema: TableSchema<RetryConfig> = {
   name: "http.route.retry",
@@ -38,6 +46,18 @@ export const retrySchema: TableSchema<RetryConfig> = {
     statuses: required("on", list(integer(400, 599), "a list of status codes")),
     attempts: optional("attempts", integer(1, 10), 1),
   },
+}
+
+/** "0s": to the end of the browser's session. */
+const cookieAge: Decoder<number | undefined> = (node, context) => {
+  const ageMs = duration(0)(node, context)
+  return ageMs === 0 ? undefined : ageMs
+}
+
+/** "off": the attribute is left out. */
+const sameSite: Decoder<StickyConfig["sameSite"]> = (node, context) => {
+  const value = oneOf("strict", "lax", "none", "off")(node, context)
+  return value === "off" ? undefined : value
 }
 
 export const stickySchema: TableSchema<StickyConfig> = {
@@ -52,7 +72,9 @@ export const stickySchema: TableSchema<StickyConfig> = {
     ),
     secure: optional("secure", boolean, false),
     httpOnly: optional("http_only", boolean, true),
-    sameSite: optional("same_site", oneOf("strict", "lax", "none"), "lax"),
+    sameSite: optional<StickyConfig["sameSite"]>("same_site", sameSite, "lax"),
+    domain: optional("domain", emptyOr(targetHost), ""),
+    maxAgeMs: optional<number | undefined>("max_age", cookieAge, undefined),
   },
 }
 
@@ -76,6 +98,12 @@ export const rateLimitSchema: TableSchema<RateLimitKeys> = {
     perMs: optional("per", duration(100, 86_400_000), 1000),
     burst: optional<number | undefined>("burst", integer(1, 1_000_000), undefined),
     header: optional("header", emptyOr(headerName), ""),
+    scope: optional(
+      "scope",
+      scalar("a name of letters, digits, - and _", (node) => matching(node, /^[\w-]{0,64}$/)),
+      "",
+    ),
+    exempt: optional("exempt", list(network, "a list of networks"), []),
   },
 }
 
@@ -113,6 +141,13 @@ export const forwardAuthSchema: TableSchema<ForwardAuthConfig> = {
     pool: required("pool", identifier),
     path: optional("path", literalPath, "/"),
     copyHeaders: optional("copy_headers", removableHeaders, []),
+    signinUrl: optional(
+      "signin_url",
+      scalar('a URL such as "https://login.k8s.com/start"', (node) =>
+        matching(node, /^(https?:\/\/[^\s/?#"<>\\]+(\/[\x21\x23-\x7e]*)?)?$/),
+      ),
+      "",
+    ),
   },
 }
 

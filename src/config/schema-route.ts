@@ -19,10 +19,11 @@ import type {
   RedirectConfig,
   RouteAction,
   RouteConfig,
+  RouteTimeouts,
   SplitTarget,
   StickyConfig,
 } from "./http-config.ts"
-import { checkPath, checkPattern } from "./route-path.ts"
+import { checkPath, checkPattern, checkRewrite } from "./route-path.ts"
 import { type RespondKeys, redirect, respond, split } from "./schema-route-action.ts"
 import {
   basicAuth,
@@ -33,7 +34,7 @@ import {
   sticky,
 } from "./schema-route-policy.ts"
 import { locate, type TomlTable } from "./toml.ts"
-import { duration, identifier, matching, network, oneOf, text } from "./values.ts"
+import { boolean, duration, identifier, matching, network, oneOf, text } from "./values.ts"
 import {
   headerConditions,
   headerFields,
@@ -47,7 +48,8 @@ import {
 } from "./values-http.ts"
 
 interface RouteKeys
-  extends Omit<RouteConfig, "name" | "action" | "requestHeaders" | "responseHeaders"> {
+  extends Omit<RouteConfig, "name" | "action" | "requestHeaders" | "responseHeaders" | "timeouts">,
+    RouteTimeouts {
   readonly name: string | undefined
   readonly pool: string | undefined
   readonly split: readonly SplitTarget[] | undefined
@@ -79,6 +81,7 @@ export const routeSchema: TableSchema<RouteKeys> = {
     redirect: optional<RouteKeys["redirect"]>("redirect", redirect, undefined),
     respond: optional<RouteKeys["respond"]>("respond", respond, undefined),
     rewrite: optional<string | undefined>("rewrite", text, undefined),
+    rewriteScope: optional("rewrite_scope", oneOf("match", "path"), "match"),
     setHeaders: optional("set_headers", setFields, []),
     addHeaders: optional("add_headers", headerFields, []),
     removeHeaders: optional("remove_headers", removableHeaders, []),
@@ -86,6 +89,10 @@ export const routeSchema: TableSchema<RouteKeys> = {
     addResponseHeaders: optional("add_response_headers", headerFields, []),
     removeResponseHeaders: optional("remove_response_headers", removableHeaders, []),
     timeoutMs: optional<number | undefined>("timeout", duration(10), undefined),
+    betweenBytesMs: optional<number | undefined>("between_bytes_timeout", duration(10), undefined),
+    tunnelMs: optional<number | undefined>("tunnel_timeout", duration(10), undefined),
+    sendMs: optional<number | undefined>("send_timeout", duration(10), undefined),
+    tlsRedirect: optional("tls_redirect", boolean, false),
     retry: optional("retry", table(retrySchema), { statuses: [], attempts: 0 }),
     sticky: optional<StickyConfig | undefined>("sticky", sticky, undefined),
     mirror: optional("mirror", optionalPool, ""),
@@ -120,7 +127,7 @@ export function decodeRoute(node: TomlTable, context: Context): Decoded<RouteCon
   return { node, draft: config, value: config }
 }
 
-const NO_HEADERS = { requestHeaders: undefined, responseHeaders: undefined }
+const NO_HEADERS = { requestHeaders: undefined, responseHeaders: undefined, timeouts: undefined }
 
 function configOf(keys: RouteKeys): Omit<RouteConfig, "action"> {
   const {
@@ -135,11 +142,16 @@ function configOf(keys: RouteKeys): Omit<RouteConfig, "action"> {
     setResponseHeaders,
     addResponseHeaders,
     removeResponseHeaders,
+    betweenBytesMs,
+    tunnelMs,
+    sendMs,
     ...rest
   } = keys
+  const hasTimeouts = (betweenBytesMs ?? tunnelMs ?? sendMs) !== undefined
   return {
     ...rest,
     name,
+    timeouts: hasTimeouts ? { betweenBytesMs, tunnelMs, sendMs } : undefined,
     requestHeaders: { set: setHeaders, add: addHeaders, remove: removeHeaders },
     responseHeaders: {
       set: setResponseHeaders,
@@ -176,8 +188,7 @@ function checkPaths({ node, draft }: Keys, context: Context): boolean {
   const isPath = isRegex
     ? checkPattern(locate(node, "path"), path, context)
     : checkPath(locate(node, "path"), path, context)
-  if (rewrite === undefined) return isPath
-  return checkPath(locate(node, "rewrite"), rewrite, context) && isPath
+  return (
+    (rewrite === undefined || checkRewrite(locate(node, "rewrite"), rewrite, context)) && isPath
+  )
 }
-
-/** A route's path is compared with what `http/path-form.ts` makes of a request's. */

@@ -56,6 +56,7 @@ test("KNOWN_KEYS lists every table once", () => {
     "redirect",
     "respond",
     "an entry of split",
+    "a condition with a pattern",
     "retry",
     "sticky",
     "rate_limit",

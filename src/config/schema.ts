@@ -44,7 +44,6 @@ import {
   oneOf,
   optionalPath,
   serverName,
-  text,
   textOf,
 } from "./values.ts"
 
@@ -136,17 +135,30 @@ function bareServer(node: TomlNode, context: Context): ServerKeys | undefined {
   return parsed === INVALID ? undefined : { ...defaultsOf(serverSchema), endpoint: parsed }
 }
 
-export const poolTlsSchema: TableSchema<PoolTlsConfig> = {
+/** RFC 6066 §3: a host name, at most 255 bytes; or an address. */
+const tlsName = scalar("a host name or an address", (node) =>
+  matching(node, /^[A-Za-z0-9_.:-]{0,253}$/),
+)
+
+/** PEM texts come from a cluster, never from the file. */
+type PoolTlsKeys = Omit<PoolTlsConfig, "caPem" | "certPem" | "keyPem">
+
+export const poolTlsSchema: TableSchema<PoolTlsKeys> = {
   name: "pool.tls",
   title: "[pool.tls]",
   fields: {
     verify: optional("verify", boolean, true),
     caFile: optional("ca_file", optionalPath, ""),
-    serverName: optional("server_name", text, ""),
+    serverName: optional("server_name", tlsName, ""),
     cert: optional("cert", optionalPath, ""),
     key: optional("key", optionalPath, ""),
     minVersion: optional("min_version", oneOf("1.2", "1.3"), "1.2"),
   },
+}
+
+const poolTls: Decoder<PoolTlsConfig> = (node, context) => {
+  const keys = table(poolTlsSchema)(node, context)
+  return keys === INVALID ? INVALID : { ...keys, caPem: "", certPem: "", keyPem: "" }
 }
 
 export const poolSchema: TableSchema<PoolConfig> = {
@@ -168,7 +180,7 @@ export const poolSchema: TableSchema<PoolConfig> = {
     slowStartMs: optional("slow_start", duration(0), 0),
     onDown: optional("on_down", oneOf("keep", "close"), "keep"),
     check: optional<PoolConfig["check"]>("check", poolCheck, undefined),
-    tls: optional<PoolTlsConfig | undefined>("tls", table(poolTlsSchema), undefined),
+    tls: optional<PoolTlsConfig | undefined>("tls", poolTls, undefined),
     kubernetes: optional<PoolConfig["kubernetes"]>(
       "kubernetes",
       table(poolKubernetesSchema),

@@ -8,10 +8,13 @@ import {
   isTable,
   list,
   mismatch,
+  required,
   scalar,
+  type TableSchema,
+  table,
 } from "./decode.ts"
-import type { FieldCondition, HeaderField } from "./http-config.ts"
-import type { TomlNode } from "./toml.ts"
+import type { FieldCondition, FieldPattern, HeaderField } from "./http-config.ts"
+import { locate, type TomlNode } from "./toml.ts"
 import { formatSize, parseSize } from "./units.ts"
 import { identifier, matching, text, textOf } from "./values.ts"
 
@@ -124,7 +127,10 @@ export const removableHeaders: Decoder<readonly string[]> = list((node, context)
   return INVALID
 }, "a list of header names")
 
-/** `{ NAME = "value", OTHER = true, THIRD = false }`: has exactly that value, is there, is not. */
+/**
+ * `{ NAME = "value", OTHER = true, THIRD = false, FOURTH = { pattern = "^v2" } }`: has exactly that
+ * value, is there, is not, matches.
+ */
 export const headerConditions: Decoder<readonly FieldCondition[]> = (node, context) => {
   return entriesOf(node, context, (name, value) => {
     if (!isHeaderName(name, value, context)) return INVALID
@@ -163,6 +169,23 @@ function entriesOf<T>(
     : values.flatMap((value) => (value === INVALID ? [] : value))
 }
 
+export const patternSchema: TableSchema<FieldPattern> = {
+  name: "http.route.pattern",
+  title: "a condition with a pattern",
+  fields: { pattern: required("pattern", text) },
+}
+
+function isPattern(node: TomlNode, source: string, { report }: Context): boolean {
+  try {
+    new RegExp(source)
+    return true
+  } catch (error) {
+    const reason = (error as Error).message.replace(/^Invalid regular expression: /, "")
+    report.error(node, `pattern is not a regular expression: ${reason}`)
+    return false
+  }
+}
+
 function conditionOf(
   name: string,
   node: TomlNode,
@@ -173,8 +196,15 @@ function conditionOf(
     const value = decode(node, context)
     return value === INVALID ? INVALID : [{ name, value }]
   }
-  const hint = "true: it is there; false: it is not"
-  return mismatch(node, { expected: "text, true or false", hint }, context)
+  if (node.type === "table") {
+    const keys = table(patternSchema)(node, context)
+    if (keys === INVALID || !isPattern(locate(node, "pattern"), keys.pattern, context)) {
+      return INVALID
+    }
+    return [{ name, value: keys }]
+  }
+  const hint = 'true: it is there; false: it is not; { pattern = "…" }: a part of it matches'
+  return mismatch(node, { expected: "text, true, false or a pattern", hint }, context)
 }
 
 /**

@@ -1,5 +1,5 @@
 /** A `[[http.route]]` made ready: everything that does not depend on the request is worked out. */
-import type { HttpConfig, RouteConfig } from "../config/http-config.ts"
+import type { HttpConfig, RouteConfig, RouteTimeouts } from "../config/http-config.ts"
 import { AccessGate } from "./actions/access.ts"
 import type { Action, Gate, GatedRoute, Resume } from "./actions/action.ts"
 import { BasicAuthGate } from "./actions/basic-auth.ts"
@@ -8,7 +8,7 @@ import { ForwardAction, plainDecision } from "./actions/forward.ts"
 import { ForwardAuthGate } from "./actions/forward-auth.ts"
 import { RateLimitGate } from "./actions/rate-limit.ts"
 import { RateTable } from "./actions/rate-table.ts"
-import { RedirectAction } from "./actions/redirect.ts"
+import { RedirectAction, TlsRedirectGate, tlsPort } from "./actions/redirect.ts"
 import { RespondAction } from "./actions/respond.ts"
 import { SplitAction } from "./actions/split.ts"
 import { StickyServers, StickySession } from "./actions/sticky.ts"
@@ -52,6 +52,7 @@ export class CompiledRoute implements GatedRoute {
   readonly responseFilter: FieldFilter
   readonly responseFields: string
   readonly firstByteMs: number
+  readonly timeouts: RouteTimeouts
   readonly maxBodyBytes: number
   readonly retryStatuses: readonly number[]
   readonly retryAttempts: number
@@ -74,6 +75,7 @@ export class CompiledRoute implements GatedRoute {
     this.responseFilter = filterOf(responseHeaders, cors === undefined ? [] : CORS_FIELDS)
     this.responseFields = linesOf(responseHeaders)
     this.firstByteMs = config.timeoutMs ?? context.http.timeouts.firstByteMs
+    this.timeouts = config.timeouts ?? LISTENERS_TIMEOUTS
     this.maxBodyBytes = config.maxBodyBytes
     this.retryStatuses = retry.statuses
     this.retryAttempts = retry.attempts
@@ -120,8 +122,9 @@ export class CompiledRoute implements GatedRoute {
  */
 function gatesOf(config: RouteConfig, { http, rates }: RouteContext): readonly Gate[] {
   const { allow, deny, cors, rateLimit, basicAuth, forwardAuth } = config
-  const scope = `${http.name} ${config.name}`
+  const scope = `${http.name} ${rateLimit?.scope || config.name}`
   const gates = [
+    ...(config.tlsRedirect ? [new TlsRedirectGate(tlsPort(http))] : []),
     ...(allow.length + deny.length === 0 ? [] : [new AccessGate({ allow, deny })]),
     ...(cors === undefined ? [] : [new CorsGate(cors, config.responseHeaders)]),
     ...(rateLimit === undefined ? [] : [new RateLimitGate(rateLimit, { table: rates, scope })]),
@@ -168,4 +171,9 @@ function isHost({ name }: { readonly name: string }): boolean {
   return name.toLowerCase() === "host"
 }
 
+const LISTENERS_TIMEOUTS: RouteTimeouts = {
+  betweenBytesMs: undefined,
+  tunnelMs: undefined,
+  sendMs: undefined,
+}
 const NO_GATES: readonly Gate[] = []

@@ -5,6 +5,7 @@
  */
 import type { FieldCondition, RouteConfig } from "../config/http-config.ts"
 import { Field } from "./field.ts"
+import { hasMatch } from "./pattern.ts"
 import type { RouteRequest } from "./route-request.ts"
 
 export type ConditionKeys = Pick<RouteConfig, "methods" | "headers" | "query" | "cors">
@@ -45,17 +46,10 @@ export class Conditions {
     if (this.#methods.size > 0 && !this.#methods.has(this.#methodOf(request))) {
       return this.#methodText
     }
-    for (const { field, condition, text } of this.#fields) {
-      if (!holdsFor(condition.value, field, request)) return text
-    }
+    for (const test of this.#fields) if (!holdsFor(test, request)) return test.text
     if (this.#query.length === 0) return undefined
     const query = new URLSearchParams(request.path.query)
-    return this.#query.find(({ condition }) => {
-      const value = query.get(condition.name) ?? undefined
-      return typeof condition.value === "string"
-        ? value !== condition.value
-        : (value !== undefined) !== condition.value
-    })?.text
+    return this.#query.find(({ name, holds }) => !holds(query.get(name) ?? undefined))?.text
   }
 
   /** A preflight asks for a route on behalf of another method (Fetch standard, CORS-preflight). */
@@ -64,36 +58,50 @@ export class Conditions {
   }
 }
 
+/** Whether what is there, or undefined, is as a condition wants it. */
+export type ValueTest = (actual: string | undefined) => boolean
+
+export function valueTest(wanted: FieldCondition["value"]): ValueTest {
+  if (typeof wanted === "string") return (actual) => actual === wanted
+  if (typeof wanted === "boolean") return (actual) => (actual !== undefined) === wanted
+  const pattern = new RegExp(wanted.pattern)
+  return (actual) => actual !== undefined && hasMatch(pattern, actual)
+}
+
 interface FieldTest {
   readonly field: Field
-  readonly condition: FieldCondition
+  readonly holds: ValueTest
   readonly text: string
 }
 
 interface QueryTest {
-  readonly condition: FieldCondition
+  readonly name: string
+  readonly holds: ValueTest
   readonly text: string
 }
 
 function fieldTest(condition: FieldCondition): FieldTest {
-  return { field: new Field(condition.name), condition, text: textOf("header", condition) }
+  const { name, value } = condition
+  return { field: new Field(name), holds: valueTest(value), text: textOf("header", condition) }
 }
 
 function queryTest(condition: FieldCondition): QueryTest {
-  return { condition, text: textOf("query parameter", condition) }
+  const { name, value } = condition
+  return { name, holds: valueTest(value), text: textOf("query parameter", condition) }
 }
 
 function textOf(kind: string, { name, value }: FieldCondition): string {
   if (typeof value === "string") return `the ${kind} ${name} is not "${value}"`
+  if (typeof value === "object") return `the ${kind} ${name} does not match ${value.pattern}`
   return value ? `there is no ${kind} ${name}` : `there is a ${kind} ${name}`
 }
 
 /** A field may stand in several lines; any of them counts. */
-function holdsFor(value: string | boolean, field: Field, { head }: RouteRequest): boolean {
+function holdsFor({ field, holds }: FieldTest, { head }: RouteRequest): boolean {
   let index = field.indexIn(head)
-  if (typeof value === "boolean") return index >= 0 === value
+  if (index < 0) return holds(undefined)
   while (index >= 0) {
-    if (head.value(index) === value) return true
+    if (holds(head.value(index))) return true
     index = field.indexIn(head, index + 1)
   }
   return false

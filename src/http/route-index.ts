@@ -13,6 +13,7 @@ import {
   RegionWriter,
 } from "./key-regions.ts"
 import { configuredForm } from "./path-form.ts"
+import { hasMatch, routePattern } from "./pattern.ts"
 import type { RequestPath } from "./request-path.ts"
 
 export interface IndexEntry<Route> {
@@ -155,7 +156,7 @@ export class RouteIndex<Route> {
     const { text } = request.path
     const first = this.routes.length - this.#patterns.length
     for (let index = start; index < end; index++) {
-      if (!(this.#patterns[index] as RegExp).test(text)) continue
+      if (!hasMatch(this.#patterns[index] as RegExp, text)) continue
       if (accepts(this.routes[first + index] as Route, request)) return first + index
     }
     return -1
@@ -239,11 +240,6 @@ class Layout<Route> {
 /** Segments of a prefix; 0 for "/". */
 export function segmentsOf({ path }: { readonly path: string }): number {
   return depthOf(configuredForm(path).replace(/\/$/, ""))
-}
-
-/** "." matches a line end too: "%0A" in a path must not hide the rest of it. */
-export function routePattern(source: string): RegExp {
-  return new RegExp(source, "s")
 }
 
 /** "=" and an exact path, or a prefix without final slash. */

@@ -67,7 +67,8 @@ export class RouteTable implements Routes {
     const problem = request.path.read(head)
     if (problem !== undefined) return badPath(problem)
     request.begin(head, origin, now)
-    if (this.#tlsPort !== undefined && !origin.isTls) return redirectToTls(request, this.#tlsPort)
+    if (this.#tlsPort !== undefined && !request.isSecure)
+      return redirectToTls(request, this.#tlsPort)
     const index = this.#index.find(request, accepts)
     if (index < 0) return NOT_FOUND
     const plain = request.path.isCanonical ? this.#plain[index] : undefined
@@ -81,7 +82,7 @@ export class RouteTable implements Routes {
     if (problem !== undefined) return { ...NO_ROUTE, decision: badPath(problem) }
     request.begin(head, origin, 0 as Instant)
     const path = request.path.text
-    if (this.#tlsPort !== undefined && !origin.isTls) {
+    if (this.#tlsPort !== undefined && !request.isSecure) {
       return { ...NO_ROUTE, path, decision: redirectToTls(request, this.#tlsPort) }
     }
     const passedOver: { readonly route: string; readonly because: string }[] = []
@@ -113,6 +114,6 @@ function inOrder(entries: readonly Entry[]): Entry[] {
 
 type Entry = IndexEntry<CompiledRoute>
 
-const PLAIN = { path: "/", match: "prefix", rewrite: undefined } as const
+const PLAIN = { path: "/", match: "prefix", rewrite: undefined, rewriteScope: "match" } as const
 const NOT_FOUND = plainResponse(404)
 const NO_ROUTE = { path: "", passedOver: [], route: undefined }

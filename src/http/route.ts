@@ -2,6 +2,7 @@
  * What a route table answers to a request, and what the exchange reads of the chosen route. The
  * table itself is in `route-table.ts`; the driver only knows these shapes.
  */
+import type { RouteTimeouts } from "../config/http-config.ts"
 import type { Address } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
 import type { RequestHead } from "./head.ts"
@@ -13,6 +14,10 @@ export interface RequestOrigin {
   readonly isTls: boolean
   /** Port the client connected to. */
   readonly port: number
+  /** The client is a proxy that is believed. */
+  readonly isTrusted: boolean
+  /** Whether this address is that of a proxy that is believed. */
+  trusts(address: Address): boolean
 }
 
 export interface Routes {
@@ -58,7 +63,10 @@ export interface Route {
   readonly requestFields: string
   readonly responseFilter: FieldFilter
   readonly responseFields: string
+  /** From the request's end to the first byte of the response. */
   readonly firstByteMs: number
+  /** Overrides of the listener's time limits; `sendMs`: the server takes nothing of the request. */
+  readonly timeouts: RouteTimeouts
   /** Bytes; 0 = unlimited. */
   readonly maxBodyBytes: number
   readonly retryStatuses: readonly number[]

@@ -19,7 +19,7 @@ export class AccessGate implements Gate {
   }
 
   check(request: RouteRequest, route: Route): Decision | undefined {
-    if (this.#permits(request.origin.client)) return undefined
+    if (this.#permits(request.client)) return undefined
     return routeResponse(route, { status: 403 }, request)
   }
 

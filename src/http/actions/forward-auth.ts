@@ -21,6 +21,7 @@ export class ForwardAuthGate implements Gate {
   check(request: RouteRequest, route: GatedRoute): Decision {
     const resume = route.after(this, request)
     const added = { responseFields: request.responseFields }
+    const signin = this.#signin(request)
     const question: PermissionQuestion = {
       type: "permission",
       pool: this.#config.pool,
@@ -29,10 +30,23 @@ export class ForwardAuthGate implements Gate {
       fields: describe(request),
       settle: (answer, held) => {
         const isGranted = answer.status >= 200 && answer.status < 300
-        return isGranted ? resume(held, this.#copied(answer)) : refusal(route, answer, added)
+        if (isGranted) return resume(held, this.#copied(answer))
+        const isUnknown = answer.status === 401 && signin !== ""
+        return isUnknown
+          ? routeResponse(route, { status: 302, fields: signin + cookiesOf(answer) }, added)
+          : refusal(route, answer, added)
       },
     }
     return { ...routeResponse(route, { status: 503 }, request), question }
+  }
+
+  /** The way to the login page, which is told where the client wanted to go (ingress-nginx: rd). */
+  #signin({ head, isSecure, path }: RouteRequest): string {
+    const { signinUrl } = this.#config
+    if (signinUrl === "" || /[?&]rd=/.test(signinUrl)) return locationOf(signinUrl)
+    const wanted = `${isSecure ? "https" : "http"}://${head.authority}${path.targetText}`
+    const separator = signinUrl.includes("?") ? "&" : "?"
+    return locationOf(`${signinUrl}${separator}rd=${encodeURIComponent(wanted)}`)
   }
 
   #copied(answer: PermissionAnswer): string {
@@ -42,6 +56,15 @@ export class ForwardAuthGate implements Gate {
     })
     return fields.join("")
   }
+}
+
+function locationOf(url: string): string {
+  return url === "" ? "" : fieldLine({ name: "Location", value: url })
+}
+
+function cookiesOf(answer: PermissionAnswer): string {
+  const value = answer.field("set-cookie")
+  return value === undefined ? "" : fieldLine({ name: "Set-Cookie", value })
 }
 
 /** Under the names that Traefik and ingress-nginx made common. */

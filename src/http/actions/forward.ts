@@ -12,7 +12,7 @@ export class ForwardAction implements Action {
   readonly #sticky: StickySession | undefined
 
   constructor(
-    config: Pick<RouteConfig, "path" | "match" | "rewrite">,
+    config: Pick<RouteConfig, "path" | "match" | "rewrite" | "rewriteScope">,
     to: { readonly pool: string; readonly sticky: StickySession | undefined },
   ) {
     this.#target = targetOf(config)

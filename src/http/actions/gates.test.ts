@@ -2,7 +2,7 @@
  * What a request must pass before its route answers: networks, CORS, limits, passwords, permission.
  */
 import { describe, expect, test } from "bun:test"
-import { type Address, parseAddress } from "../../net/address.ts"
+import { parseAddress } from "../../net/address.ts"
 import { instant } from "../../net/time.ts"
 import {
   decide,
@@ -16,10 +16,10 @@ import {
   route,
   routeTable,
 } from "../fixtures/routing.ts"
-import type { Decision, PasswordQuestion, PermissionQuestion } from "../route.ts"
+import type { Decision, PasswordQuestion, PermissionQuestion, RequestOrigin } from "../route.ts"
 import { RouteTable } from "../route-table.ts"
 
-function from(client: string): { readonly client: Address; isTls: boolean; port: number } {
+function from(client: string): RequestOrigin {
   const address = parseAddress(client)
   if (address === undefined) throw new Error(`${client} is no address`)
   return { ...ORIGIN, client: address }

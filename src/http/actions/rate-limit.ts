@@ -1,6 +1,7 @@
 /** `rate_limit`: 429 with Retry-After (RFC 6585 §4) for who asks too often. */
 import type { RateLimitConfig } from "../../config/http-config.ts"
 import { type Address, addressBytes, familyOf } from "../../net/address.ts"
+import { membership } from "../../net/prefix-set.ts"
 import { hashText } from "../../pool/hash.ts"
 import { Field } from "../field.ts"
 import { routeResponse } from "../responses.ts"
@@ -13,6 +14,7 @@ export class RateLimitGate implements Gate {
   readonly #table: RateTable
   readonly #limit: RateLimit
   readonly #field: Field | undefined
+  readonly #isExempt: ((client: Address) => boolean) | undefined
   #client: Address | undefined = undefined
   #clientNetwork = ""
 
@@ -28,10 +30,12 @@ export class RateLimitGate implements Gate {
       intervalMs: perMs / requests,
       burst,
     }
+    this.#isExempt = membership(config.exempt)
     this.#field = header === "" ? undefined : new Field(header)
   }
 
   check(request: RouteRequest, route: Route): Decision | undefined {
+    if (this.#isExempt?.(request.client) === true) return undefined
     const waitMs = this.#table.admit(this.#limit, this.#clientOf(request), request.now)
     if (waitMs === 0) return undefined
     const seconds = Math.max(1, Math.ceil(waitMs / 1000))
@@ -39,13 +43,13 @@ export class RateLimitGate implements Gate {
   }
 
   /** Without the header the address counts: leaving it out must not be a way around the limit. */
-  #clientOf({ head, origin }: RouteRequest): string {
+  #clientOf({ head, client }: RouteRequest): string {
     const value = this.#field?.valueIn(head)
     if (value !== undefined) return `=${value}`
     // The requests of one connection mostly follow each other.
-    if (origin.client !== this.#client) {
-      this.#client = origin.client
-      this.#clientNetwork = networkOf(origin.client)
+    if (client !== this.#client) {
+      this.#client = client
+      this.#clientNetwork = networkOf(client)
     }
     return this.#clientNetwork
   }

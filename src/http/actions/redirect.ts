@@ -1,9 +1,9 @@
 /** To another URL (RFC 9110 §15.4). The Location is always a whole URL, so "//host" is a path. */
 import type { HttpConfig, RedirectConfig, RouteConfig } from "../../config/http-config.ts"
 import { ownFields, plainResponse, routeResponse } from "../responses.ts"
-import type { RespondDecision, Route } from "../route.ts"
+import type { Decision, RespondDecision, Route } from "../route.ts"
 import type { RouteRequest } from "../route-request.ts"
-import type { Action } from "./action.ts"
+import type { Action, Gate } from "./action.ts"
 import { type Target, targetOf } from "./target.ts"
 
 export class RedirectAction implements Action {
@@ -24,16 +24,35 @@ export class RedirectAction implements Action {
   }
 
   #targetOf(request: RouteRequest): string {
-    const { path } = this.#redirect
+    const { path, isLiteral } = this.#redirect
+    if (isLiteral) return path ?? ""
     if (path === undefined) return this.#target(request) ?? request.path.targetText
     return path.includes("?") ? path : path + request.path.query
   }
+}
+
+/** Port of the first TLS bind, or what clients expect of one somewhere before us. */
+export function tlsPort({ bind }: Pick<HttpConfig, "bind">): number {
+  return bind.find((each) => each.tls)?.endpoint.port ?? PORTS.https
 }
 
 /** Port of the first TLS bind when plain ones are to send clients there, else undefined. */
 export function tlsRedirectPort({ tls, bind }: HttpConfig): number | undefined {
   if (tls?.redirect !== true) return undefined
   return bind.find((each) => each.tls)?.endpoint.port
+}
+
+/** `tls_redirect` of a route. */
+export class TlsRedirectGate implements Gate {
+  readonly #port: number
+
+  constructor(port: number) {
+    this.#port = port
+  }
+
+  check(request: RouteRequest): Decision | undefined {
+    return request.isSecure ? undefined : redirectToTls(request, this.#port)
+  }
 }
 
 /** 308 keeps method and body. A client without Host cannot be told where to go. */

@@ -3,7 +3,8 @@
  * over few requests, not only on average: the multiples of the golden ratio fall evenly into the
  * unit interval wherever one stops counting.
  */
-import type { FieldCondition, RouteConfig, SplitTarget } from "../../config/http-config.ts"
+import type { RouteConfig, SplitTarget } from "../../config/http-config.ts"
+import { type ValueTest, valueTest } from "../conditions.ts"
 import { cookieIn } from "../cookies.ts"
 import { Field } from "../field.ts"
 import type { ForwardDecision, Route } from "../route.ts"
@@ -17,8 +18,8 @@ interface Share {
   readonly pool: string
   /** Upper end of its part of the weights. */
   readonly end: number
-  readonly header: { readonly field: Field; readonly value: FieldCondition["value"] } | undefined
-  readonly cookie: FieldCondition | undefined
+  readonly header: { readonly field: Field; readonly holds: ValueTest } | undefined
+  readonly cookie: { readonly name: string; readonly holds: ValueTest } | undefined
 }
 
 export class SplitAction implements Action {
@@ -69,18 +70,19 @@ function shareOf(
   { end, sticky }: { readonly end: number; readonly sticky: StickySession | undefined },
 ): Share {
   const action = new ForwardAction(config, { pool, sticky })
-  const field = header && { field: new Field(header.name), value: header.value }
-  return { action, pool, end, header: field, cookie }
+  return {
+    action,
+    pool,
+    end,
+    header: header && { field: new Field(header.name), holds: valueTest(header.value) },
+    cookie: cookie && { name: cookie.name, holds: valueTest(cookie.value) },
+  }
 }
 
 /** Both conditions, where there are two. */
 function isMeant({ header, cookie }: Share, { head }: RouteRequest): boolean {
-  if (header !== undefined && !meets(header.field.valueIn(head), header.value)) return false
-  return cookie === undefined || meets(cookieIn(head, cookie.name), cookie.value)
-}
-
-function meets(actual: string | undefined, wanted: FieldCondition["value"]): boolean {
-  return typeof wanted === "string" ? actual === wanted : (actual !== undefined) === wanted
+  if (header !== undefined && !header.holds(header.field.valueIn(head))) return false
+  return cookie === undefined || cookie.holds(cookieIn(head, cookie.name))
 }
 
 /** 2^32 / φ. */

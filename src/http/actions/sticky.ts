@@ -53,9 +53,11 @@ export class StickySession {
     this.#cookie = config.cookie
     this.#attributes = [
       `; Path=${config.path}`,
+      ...(config.domain === "" ? [] : [`; Domain=${config.domain}`]),
+      ...(config.maxAgeMs === undefined ? [] : [`; Max-Age=${Math.floor(config.maxAgeMs / 1000)}`]),
       ...(config.httpOnly ? ["; HttpOnly"] : []),
       ...(config.secure ? ["; Secure"] : []),
-      `; SameSite=${config.sameSite.charAt(0).toUpperCase()}${config.sameSite.slice(1)}`,
+      ...(config.sameSite === undefined ? [] : [`; SameSite=${capitalized(config.sameSite)}`]),
     ].join("")
   }
 
@@ -71,6 +73,10 @@ export class StickySession {
     if (name === undefined) return ""
     return `Set-Cookie: ${this.#cookie}=${name}${this.#attributes}\r\n`
   }
+}
+
+function capitalized(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1)
 }
 
 function cookieName(pool: string, endpoint: Endpoint): string {

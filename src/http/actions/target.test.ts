@@ -1,7 +1,20 @@
 /** Paths that servers get: `rewrite`. */
 import { describe, expect, test } from "bun:test"
+import type { RouteConfig } from "../../config/http-config.ts"
 import { instant } from "../../net/time.ts"
-import { decide, ORIGIN, outcome, parsed, route, routeTable } from "../fixtures/routing.ts"
+import {
+  decide,
+  httpConfig,
+  ORIGIN,
+  outcome,
+  parsed,
+  requestHead,
+  route,
+  routeTable,
+} from "../fixtures/routing.ts"
+import { RequestPath } from "../request-path.ts"
+import { RouteRequest } from "../route-request.ts"
+import { targetOf } from "./target.ts"
 
 describe("a prefix is replaced as Gateway API's ReplacePrefixMatch does it", () => {
   test.each([
@@ -53,6 +66,53 @@ describe("with a pattern, the whole path is made of its groups", () => {
     const keys = `path = "${path}"; match = "regex"; rewrite = "${rewrite}"`
     expect(outcome(decide(routeTable(route("a", keys)), line))).toBe(`a ${target}`)
   })
+})
+
+describe("with rewrite_scope = path, the whole path of a prefix match is replaced", () => {
+  test.each([
+    ["/api/v1/x/y?q=1", "/api/v1", "/", "/?q=1"],
+    ["/api/v1", "/api/v1", "/new", "/new"],
+    ["/api/v1/x", "/api/v1", "/th\u00e9", "/th%C3%A9"],
+    ["/anything", "/", "/index.html", "/index.html"],
+  ])("%s by %s \u2192 %s is %s", (line, path, rewrite, target) => {
+    const keys = `path = "${path}"; rewrite = "${rewrite}"; rewrite_scope = "path"`
+    expect(outcome(decide(routeTable(route("a", keys)), line))).toBe(`a ${target}`)
+  })
+})
+
+describe("a query of the rewrite comes before the request's own", () => {
+  test.each([
+    ["/foo/bar?a=1", 'path = "/foo"; rewrite = "/x?k=v"', "/x/bar?k=v&a=1"],
+    ["/foo/bar", 'path = "/foo"; rewrite = "/x?k=v"', "/x/bar?k=v"],
+    ["/foo/bar?", 'path = "/foo"; rewrite = "/x?k=v"', "/x/bar?k=v"],
+    ["/foo?a=1", 'path = "/foo"; match = "exact"; rewrite = "/x?k=v?"', "/x?k=v?&a=1"],
+    ["/u/7?a=1", 'path = "^/u/(.*)$"; match = "regex"; rewrite = "/u?id=$1"', "/u?id=7&a=1"],
+    // A group is one value, whatever the client writes.
+    [
+      "/u/7%26admin=1%23",
+      'path = "^/u/(.*)$"; match = "regex"; rewrite = "/u?id=$1"',
+      "/u?id=7%26admin%3D1%23",
+    ],
+    ["/u/%C3%A9", 'path = "^/u/(.*)$"; match = "regex"; rewrite = "/u?id=$1"', "/u?id=%C3%A9"],
+  ])("%s with %s is %s", (line, keys, target) => {
+    expect(outcome(decide(routeTable(route("a", keys)), line))).toBe(`a ${target}`)
+  })
+})
+
+test("what a pattern makes begins with a slash in any case", () => {
+  const [first] = httpConfig(route("a", 'path = "^/x/(.*)$"; match = "regex"')).routes
+  const target = targetOf({ ...(first as RouteConfig), rewrite: "$1" })
+  const request = new RouteRequest(new RequestPath({ depthMax: 1, mergeSlashes: true }))
+  const head = requestHead("/x/y?q")
+  request.path.read(head)
+  request.begin(head, ORIGIN, instant(0))
+  expect(target(request)).toBe("/y?q")
+})
+
+test("no pattern matches a path of more than 8 KiB", () => {
+  const table = routeTable(route("a", 'path = "^/x"; match = "regex"; rewrite = "/y"'))
+  const outcomes = [8192, 8193].map((length) => outcome(decide(table, "/x".padEnd(length, "x"))))
+  expect(outcomes).toEqual(["a /y", "404"])
 })
 
 test("an absolute target without a path means the root", () => {

@@ -67,7 +67,7 @@ export interface ConnectionOwner {
   park(fd: number, idleSince: Instant): void
 }
 
-export class ClientConnection extends LiveConnection implements ExchangeClient {
+export class ClientConnection extends LiveConnection implements ExchangeClient, RequestOrigin {
   readonly context: HttpContext
   readonly transport: Transport
   readonly outlet: Outlet
@@ -150,6 +150,14 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
       this.#isTrusted = trusts(this.address)
     }
     return this.#isTrusted
+  }
+
+  get client(): Address {
+    return this.address
+  }
+
+  trusts(address: Address): boolean {
+    return this.settings.trusts(address)
   }
 
   get peerSubject(): string {
@@ -442,14 +450,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
       return false
     }
     this.#requests++
-    return this.#follow(
-      this.settings.routes.decide(head, this.#origin(), this.context.reactor.now),
-      readEnd,
-    )
-  }
-
-  #origin(): RequestOrigin {
-    return { client: this.address, isTls: this.isTls, port: this.port }
+    return this.#follow(this.settings.routes.decide(head, this, this.context.reactor.now), readEnd)
   }
 
   /** Does what was decided of the request in `head`. True: the next one may be read. */
@@ -476,7 +477,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient {
       asked.copyTo(inboundBuffer)
       head.parse(inboundBuffer, 0, asked.length, this.settings.limits)
       const { now } = this.context.reactor
-      const decision = settle({ head, origin: this.#origin(), now })
+      const decision = settle({ head, origin: this, now })
       this.#phase = "request"
       this.#follow(decision, asked.length)
       this.#advance()

@@ -395,10 +395,21 @@ export class Exchange implements UpstreamUser {
 
   /** Milliseconds for the next thing to happen. */
   get patience(): number {
-    const { timeouts } = this.#client.settings
-    if (this.#tunnel !== undefined) return timeouts.tunnelMs
-    if (this.#responseBody !== undefined) return timeouts.betweenBytesMs
-    return this.#isUploading ? timeouts.bodyMs : this.#decision.route.firstByteMs
+    const { firstByteMs, timeouts } = this.#decision.route
+    if (this.#tunnel !== undefined) return this.#tunnelMs
+    if (this.#responseBody !== undefined) return this.#betweenBytesMs
+    if (!this.#isUploading) return firstByteMs
+    const { bodyMs } = this.#client.settings.timeouts
+    return this.#upstream?.outlet.isBlocked === true ? (timeouts.sendMs ?? bodyMs) : bodyMs
+  }
+
+  get #betweenBytesMs(): number {
+    const own = this.#decision.route.timeouts.betweenBytesMs
+    return own ?? this.#client.settings.timeouts.betweenBytesMs
+  }
+
+  get #tunnelMs(): number {
+    return this.#decision.route.timeouts.tunnelMs ?? this.#client.settings.timeouts.tunnelMs
   }
 
   #readResponseHead(upstream: UpstreamConnection): void {
@@ -482,7 +493,7 @@ export class Exchange implements UpstreamUser {
     this.#responseBody = body
     const bodyStart = writer.at
     const length = this.#copyBody(responseHead.end, bodyEnd, bodyStart)
-    this.#client.expectWithin(this.#client.settings.timeouts.betweenBytesMs)
+    this.#client.expectWithin(this.#betweenBytesMs)
     if (!this.#client.write(outbound, 0, bodyStart + length)) return this.#clientFailed()
     this.#moved(upstream, bodyStart + length)
     if (body.isDone) this.#finish(upstream)
@@ -542,7 +553,7 @@ export class Exchange implements UpstreamUser {
       if (!this.#client.write(outbound, 0, length)) return this.#clientFailed()
     } else if (!this.#client.write(inbound, 0, end)) return this.#clientFailed()
     this.#moved(upstream, end)
-    this.#client.expectWithin(this.#client.settings.timeouts.betweenBytesMs)
+    this.#client.expectWithin(this.#betweenBytesMs)
     if (body.isDone) this.#finish(upstream)
   }
 
@@ -564,7 +575,7 @@ export class Exchange implements UpstreamUser {
     body.pass(count)
     this.#moved(upstream, count)
     this.#pipe = pipe
-    this.#client.expectWithin(this.#client.settings.timeouts.betweenBytesMs)
+    this.#client.expectWithin(this.#betweenBytesMs)
     this.#flushPipe()
   }
 
@@ -616,6 +627,7 @@ export class Exchange implements UpstreamUser {
     if (!this.#client.write(outbound, 0, writer.at + length)) return this.#clientFailed()
     this.#moved(upstream, length)
     this.#tunnel = new Tunnel(this.#client, upstream, {
+      idleMsMax: this.#tunnelMs,
       moved: (up, down) => {
         this.#bytesIn += up
         this.#moved(upstream, down)

@@ -13,6 +13,8 @@ import type { UpstreamConnection } from "./upstream-connections.ts"
 const TURN_BYTES = 1024 * 1024
 
 export interface TunnelUser {
+  /** How long nothing may move. */
+  readonly idleMsMax: number
   /** Bytes have passed towards the server and towards the client. */
   moved(up: number, down: number): void
   ended(reason: HttpEndReason): void
@@ -34,7 +36,7 @@ export class Tunnel {
 
   /** `early` is what the client sent before it knew. */
   start(early: NativeBytes | undefined): void {
-    this.#client.expectWithin(this.#client.settings.timeouts.tunnelMs)
+    this.#client.expectWithin(this.#user.idleMsMax)
     if (early !== undefined) {
       const { length } = early.bytes
       this.#user.moved(length, 0)
@@ -91,7 +93,7 @@ export class Tunnel {
 
   #moved(up: number, down: number): void {
     this.#user.moved(up, down)
-    this.#client.expectWithin(this.#client.settings.timeouts.tunnelMs)
+    this.#client.expectWithin(this.#user.idleMsMax)
   }
 
   #end(reason: HttpEndReason): void {

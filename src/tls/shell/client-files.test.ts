@@ -74,6 +74,9 @@ function config(change: Partial<PoolTlsConfig>): PoolTlsConfig {
     serverName: "shop.example",
     cert: "",
     key: "",
+    caPem: "",
+    certPem: "",
+    keyPem: "",
     minVersion: "1.2",
     ...change,
   }

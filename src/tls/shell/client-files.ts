@@ -25,7 +25,7 @@ export function loadClientTls(config: PoolTlsConfig): ClientTlsLoad {
   const openssl = loadOpenssl()
   if (!openssl.ok) reader.report("", openssl.reason)
   const { verify, serverName, minVersion, caFile, cert } = config
-  const caPem = readAuthorities(reader, caFile)
+  const caPem = config.caPem === "" ? readAuthorities(reader, caFile) : config.caPem
   const certificate = readIdentity(reader, config)
   const parts = { verify, serverName, minVersion, caPem, certificate }
   const id = createHash("sha256").update(JSON.stringify(parts)).digest("hex")
@@ -40,12 +40,12 @@ export function loadClientTls(config: PoolTlsConfig): ClientTlsLoad {
 
 function readIdentity(
   reader: FileReader,
-  { cert, key }: PoolTlsConfig,
+  { cert, key, certPem, keyPem: ownKeyPem }: PoolTlsConfig,
 ): ClientTlsSpec["certificate"] {
-  if (cert === "") return undefined
-  const chainPem = reader.text(cert)
-  const keyPem = reader.text(key)
-  reader.warnIfPublic(key)
+  if (cert === "" && certPem === "") return undefined
+  const chainPem = certPem === "" ? reader.text(cert) : certPem
+  const keyPem = ownKeyPem === "" ? reader.text(key) : ownKeyPem
+  if (ownKeyPem === "") reader.warnIfPublic(key)
   if (chainPem === undefined || keyPem === undefined) return undefined
   const result = readCertificate(chainPem, keyPem, { isServer: false })
   if (!result.ok) reader.report({ cert, key }[result.blame], result.reason)
