@@ -102,3 +102,25 @@ test("ConflictWatch.handle() remembers at most 64 conflicts", () => {
   expect(macs.length).toBe(64)
   expect(macs).not.toContain("02:00:00:00:01:00")
 })
+
+test("ConflictWatch.handle() probes only what a change adds, and forgets what it removes", () => {
+  const watch = watching()
+  for (const ms of [2000, 4000, 6000]) watch.handle({ type: "timeout" }, instant(ms))
+  hears(watch, 6000, gratuitousArp("reply", THIEF, VIP))
+  const added = "192.0.2.42" as Address
+  const change = { type: "change", addresses: [OTHER_VIP, added], added: [added] } as const
+  expect(watch.handle(change, instant(7000))).toEqual([])
+  expect(watch.conflicts(instant(7000))).toEqual([])
+  expect(hears(watch, 7001, gratuitousArp("reply", THIEF, VIP))).toEqual([])
+  expect(watch.handle({ type: "timeout" }, instant(9000))).toEqual([
+    { type: "probe", address: added },
+  ])
+})
+
+test("ConflictWatch.handle() probes thousands in steps of 32", () => {
+  const addresses = Array.from({ length: 2000 }, (_, i) => `198.18.${i >> 8}.${i & 255}` as Address)
+  const watch = new ConflictWatch()
+  watch.handle({ type: "start", addresses }, instant(0))
+  expect(watch.handle({ type: "timeout" }, instant(2000)).length).toBe(32)
+  expect(watch.deadline()).toBe(instant(2001))
+})

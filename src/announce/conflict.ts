@@ -11,6 +11,7 @@ import type { Address } from "../net/address.ts"
 import type { Mac } from "../net/mac.ts"
 import { after, type Instant } from "../net/time.ts"
 import type { Arp } from "../wire/arp.ts"
+import { Rounds } from "./rounds.ts"
 
 export interface Conflict {
   readonly address: Address
@@ -29,6 +30,12 @@ const CONFLICTS_MAX = 64
 
 export type ConflictInput =
   | { readonly type: "start"; readonly addresses: readonly Address[] }
+  /** While watching: `addresses` are all of them now, `added` those that were not there before. */
+  | {
+      readonly type: "change"
+      readonly addresses: readonly Address[]
+      readonly added: readonly Address[]
+    }
   | { readonly type: "stop" }
   /** `isOwn`: from a MAC of this host, whose kernel may answer on several interfaces. */
   | { readonly type: "arp"; readonly arp: Arp; readonly isOwn: boolean }
@@ -39,41 +46,33 @@ export type ConflictAction =
   /** `isNew`: not heard since it was last forgotten. */
   | { readonly type: "conflict"; readonly conflict: Conflict; readonly isNew: boolean }
 
-type State =
-  | { readonly name: "idle" }
-  | {
-      readonly name: "watching"
-      readonly addresses: ReadonlySet<Address>
-      readonly probesLeft: number
-      readonly probeAt: Instant | undefined
-    }
-
 export class ConflictWatch {
-  #state: State = { name: "idle" }
+  /** Empty: idle. */
+  #addresses: ReadonlySet<Address> = new Set()
+  readonly #probes = new Rounds()
   readonly #conflicts = new Map<string, Conflict>()
 
   deadline(): Instant | undefined {
-    return this.#state.name === "watching" ? this.#state.probeAt : undefined
+    return this.#probes.deadline()
   }
 
   handle(input: ConflictInput, now: Instant): ConflictAction[] {
     switch (input.type) {
       case "start":
-        this.#state = {
-          name: "watching",
-          addresses: new Set(input.addresses),
-          probesLeft: PROBES,
-          probeAt: after(now, PROBE_DELAY_MS),
-        }
+        this.#probes.clear()
+        this.#watch(input.addresses, input.addresses, now)
+        return []
+      case "change":
+        this.#watch(input.addresses, input.added, now)
         return []
       case "stop":
-        this.#state = { name: "idle" }
-        this.#conflicts.clear()
+        this.#probes.clear()
+        this.#watch([], [], now)
         return []
       case "arp":
         return input.isOwn ? [] : this.#heard(input.arp, now)
       case "timeout":
-        return this.#probe(now)
+        return this.#probes.take(now).map((address) => ({ type: "probe", address }))
     }
   }
 
@@ -84,8 +83,17 @@ export class ConflictWatch {
     )
   }
 
+  #watch(addresses: readonly Address[], asked: readonly Address[], now: Instant): void {
+    this.#addresses = new Set(addresses)
+    for (const [key, { address }] of this.#conflicts)
+      if (!this.#addresses.has(address)) this.#conflicts.delete(key)
+    this.#probes.keepOnly(this.#addresses)
+    const at = after(now, PROBE_DELAY_MS)
+    this.#probes.add({ addresses: asked, rounds: PROBES, spacingMs: PROBE_SPACING_MS, at })
+  }
+
   #heard(arp: Arp, now: Instant): ConflictAction[] {
-    if (this.#state.name === "idle" || !this.#state.addresses.has(arp.senderAddress)) return []
+    if (!this.#addresses.has(arp.senderAddress)) return []
     const conflict = { address: arp.senderAddress, mac: arp.senderMac, heardAt: now }
     return [{ type: "conflict", conflict, isNew: this.#remember(conflict) }]
   }
@@ -100,14 +108,5 @@ export class ConflictWatch {
       this.#conflicts.delete(oldest)
     }
     return known === undefined || conflict.heardAt - known.heardAt >= CONFLICT_MEMORY_MS
-  }
-
-  #probe(now: Instant): ConflictAction[] {
-    const state = this.#state
-    if (state.name === "idle" || state.probeAt === undefined || state.probeAt > now) return []
-    const probesLeft = state.probesLeft - 1
-    const probeAt = probesLeft === 0 ? undefined : after(now, PROBE_SPACING_MS)
-    this.#state = { ...state, probesLeft, probeAt }
-    return [...state.addresses].map((address) => ({ type: "probe", address }))
   }
 }

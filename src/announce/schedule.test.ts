@@ -106,3 +106,51 @@ test("AnnounceSchedule.handle() sends once when a timeout is handled late", () =
   expect(schedule.handle({ type: "timeout" }, instant(130_000))).toEqual([VIP])
   expect(schedule.deadline()).toBe(instant(130_020))
 })
+
+test("AnnounceSchedule.handle() announces only what a change adds, at once and after the delay", () => {
+  const { schedule } = started()
+  timeline(schedule, 80)
+  const change = { type: "change", addresses: [VIP, OTHER], added: [OTHER] } as const
+  expect(schedule.handle(change, instant(1000))).toEqual([OTHER])
+  expect(timeline(schedule, 60_000)).toEqual([
+    ...[1020, 1040, 1060, 1080].map((at): [number, number] => [at, 1]),
+    ...[5000, 5020, 5040, 5060, 5080].map((at): [number, number] => [at, 1]),
+    ...[6000, 6020, 6040, 6060, 6080].map((at): [number, number] => [at, 1]),
+    [60_000, 2],
+  ])
+})
+
+test("AnnounceSchedule.handle() does not announce what a change has removed", () => {
+  const { schedule } = started({}, [VIP, OTHER])
+  expect(schedule.handle({ type: "change", addresses: [VIP], added: [] }, instant(10))).toEqual([])
+  expect(schedule.handle({ type: "timeout" }, instant(20))).toEqual([VIP])
+  timeline(schedule, 4999)
+  expect(schedule.handle({ type: "timeout" }, instant(5000))).toEqual([VIP])
+})
+
+test("AnnounceSchedule.handle() lets an added address go ahead of a burst of thousands", () => {
+  const addresses = Array.from({ length: 2000 }, (_, i) => `198.18.${i >> 8}.${i & 255}` as Address)
+  const { schedule } = started({ count: 1, delayMs: 0, refreshMs: 0 }, addresses)
+  const change = { type: "change", addresses: [...addresses, VIP], added: [VIP] } as const
+  expect(schedule.handle(change, instant(0.5))).toEqual([])
+  expect(schedule.handle({ type: "timeout" }, instant(1))[0]).toBe(VIP)
+  expect(timeline(schedule, 1000).at(-1)?.[0]).toBe(62)
+})
+
+test("AnnounceSchedule.handle() starts with a change when there were no addresses", () => {
+  const { schedule } = started({}, [])
+  const change = { type: "change", addresses: [VIP], added: [VIP] } as const
+  expect(schedule.handle(change, instant(7))).toEqual([VIP])
+})
+
+test("AnnounceSchedule.handle() refreshes on time though addresses are added all the time", () => {
+  const { schedule } = started({ refreshMs: 1000 })
+  const addresses = [VIP]
+  for (let ms = 150; ms < 1000; ms += 100) {
+    const added = `198.18.0.${ms / 10}` as Address
+    addresses.push(added)
+    schedule.handle({ type: "change", addresses: [...addresses], added: [added] }, instant(ms))
+    timeline(schedule, ms + 49)
+  }
+  expect(schedule.handle({ type: "timeout" }, instant(1000))).toContain(VIP)
+})

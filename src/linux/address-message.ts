@@ -36,7 +36,7 @@ const IFA_LABEL = 3
 const IFA_BROADCAST = 4
 const IFA_CACHEINFO_TYPE = 6
 const IFA_FLAGS = 8
-const IFA_PROTO = 11
+export const IFA_PROTO = 11
 
 const IFA_F_SECONDARY = 0x01
 const IFA_F_NODAD = 0x02
@@ -64,10 +64,19 @@ export const SCOPE_HOST = 254
 /** INFINITY_LIFE_TIME of the kernel. */
 const FOREVER_S = 0xffffffff
 
-/** An address to put on an interface. */
-export interface AddressSpec {
+/** What tells the addresses of one interface apart. */
+export interface AddressPlace {
   /** The host bits are the address; the length makes the prefix route. */
   readonly prefix: Prefix
+  /**
+   * IPv4: the other end of a point-to-point address; the address itself unless given. Addresses
+   * with one peer and length are one subnet to the kernel, of which the first is the primary.
+   */
+  readonly peer?: Address
+}
+
+/** An address to put on an interface. */
+export interface AddressSpec extends AddressPlace {
   /** IPv4 only; `SCOPE_GLOBAL` unless given. The scope of an IPv6 address is part of it. */
   readonly scope?: number
   /** IPv4 only; by custom the interface name, or it with ":something". */
@@ -119,7 +128,7 @@ export function encodeAddress(ifindex: number, spec: AddressSpec): Uint8Array {
   const attributes: Attribute[] = [[IFA_LOCAL, address]]
   if (spec.label !== undefined) attributes.push([IFA_LABEL, textValue(spec.label)])
   if (flags > FLAGS_BYTE_MAX) attributes.push([IFA_FLAGS, u32Value(flags)])
-  attributes.push([IFA_ADDRESS, address])
+  attributes.push([IFA_ADDRESS, spec.peer === undefined ? address : addressBytes(spec.peer)])
   if (spec.broadcast !== undefined) attributes.push([IFA_BROADCAST, addressBytes(spec.broadcast)])
   if (spec.validLifetimeS !== undefined || spec.preferredLifetimeS !== undefined) {
     attributes.push([IFA_CACHEINFO_TYPE, cacheInfo(spec)])
@@ -131,12 +140,15 @@ export function encodeAddress(ifindex: number, spec: AddressSpec): Uint8Array {
 }
 
 /** Names an address that shall go. */
-export function encodeAddressRemoval(ifindex: number, prefix: Prefix): Uint8Array {
+export function encodeAddressRemoval(
+  ifindex: number,
+  prefix: Prefix,
+  peer: Address = prefix.address,
+): Uint8Array {
   const header = ifaddrmsg({ ...headerOf(ifindex, prefix), scope: SCOPE_GLOBAL })
-  const address = addressBytes(prefix.address)
   return encodeBody(header, [
-    [IFA_LOCAL, address],
-    [IFA_ADDRESS, address],
+    [IFA_LOCAL, addressBytes(prefix.address)],
+    [IFA_ADDRESS, addressBytes(peer)],
   ])
 }
 

@@ -34,6 +34,9 @@ const IFLA_EXT_MASK = 29
 const IFLA_ALT_IFNAME = 53
 const IFLA_INFO_KIND = 1
 const IFLA_INET6_ADDR_GEN_MODE = 8
+/** linux/if_link.h, and the settings inside it by linux/ip.h. */
+const IFLA_INET_CONF = 1
+const IPV4_DEVCONF_PROMOTE_SECONDARIES = 20
 const IN6_ADDR_GEN_MODE_NONE = 1
 /** Leave the counters out of the answer. */
 const RTEXT_FILTER_SKIP_STATS = 1 << 3
@@ -44,6 +47,7 @@ const IFF_RUNNING = 0x40
 const IFF_NOARP = 0x80
 const IFF_LOWER_UP = 0x10000
 
+const AF_INET = 2
 const AF_INET6 = 10
 /** IFNAMSIZ with its NUL; longer names are alternative names. */
 const IFNAMSIZ = 16
@@ -98,17 +102,35 @@ export interface LinkChange {
   readonly mtu?: number
   /** "none": the kernel makes no link-local address when the link comes up. */
   readonly ipv6AddressGeneration?: "none"
+  /**
+   * IPv4: what happens to the secondary addresses of a subnet when its primary one goes: one of
+   * them becomes primary, or all go with it. (The sysctl promote_secondaries, which for `all` also
+   * rules; set through netlink, because /proc/sys may be read-only.)
+   */
+  readonly promoteSecondaries?: boolean
 }
 
 export function encodeLinkChange(index: number, change: LinkChange): Uint8Array {
   const attributes: Attribute[] = []
   if (change.mtu !== undefined) attributes.push([IFLA_MTU, u32Value(change.mtu)])
-  if (change.ipv6AddressGeneration === "none") {
-    const mode: Attribute = [IFLA_INET6_ADDR_GEN_MODE, u8Value(IN6_ADDR_GEN_MODE_NONE)]
-    attributes.push(nested(IFLA_AF_SPEC, [nested(AF_INET6, [mode])]))
-  }
+  const families = familyChanges(change)
+  if (families.length > 0) attributes.push(nested(IFLA_AF_SPEC, families))
   const { up } = change
   return encodeBody(ifinfomsg(up === undefined ? { index } : { index, up }), attributes)
+}
+
+function familyChanges({ ipv6AddressGeneration, promoteSecondaries }: LinkChange): Attribute[] {
+  const families: Attribute[] = []
+  if (ipv6AddressGeneration === "none") {
+    const mode: Attribute = [IFLA_INET6_ADDR_GEN_MODE, u8Value(IN6_ADDR_GEN_MODE_NONE)]
+    families.push(nested(AF_INET6, [mode]))
+  }
+  if (promoteSecondaries !== undefined) {
+    const value = u32Value(promoteSecondaries ? 1 : 0)
+    const setting: Attribute = [IPV4_DEVCONF_PROMOTE_SECONDARIES, value]
+    families.push(nested(AF_INET, [nested(IFLA_INET_CONF, [setting])]))
+  }
+  return families
 }
 
 /** Undefined for what is not about the link itself: bridges report their ports as AF_BRIDGE. */

@@ -14,6 +14,7 @@ import { LITTLE_ENDIAN, SOCKADDR_NL, TIMEVAL } from "./layouts.ts"
 import { lastErrno, libc } from "./libc.ts"
 import {
   type Acknowledgement,
+  encodeDatagram,
   encodeMessage,
   type NetlinkMessage,
   NLM_F_ACK,
@@ -52,6 +53,8 @@ const DATAGRAM_BYTES_MAX = 32 * 1024
 const DUMP_BYTES_MAX = 64 * 1024 * 1024
 /** A dump interrupted by changes is repeated; under a storm of them the last one has to do. */
 const DUMP_ATTEMPTS_MAX = 4
+/** Requests of one datagram: if all are refused, the answers still fit the socket's buffer. */
+const BATCH_MAX = 100
 /** Late answers of requests that timed out; more than this is a bug. */
 const FOREIGN_DATAGRAMS_MAX = 1000
 
@@ -88,6 +91,28 @@ export class NetlinkSocket {
     return this.#collect(sequence, operation).messages
   }
 
+  /**
+   * Sends many requests in few system calls, each done by the kernel whatever becomes of the others.
+   * Returns what it refused, by index; `describe` names a request in its error. Only the last
+   * request of a batch asks for an acknowledgement: one each would overflow the socket's buffer.
+   */
+  requestAll(
+    requests: readonly NetlinkRequest[],
+    describe: (index: number) => string,
+  ): Map<number, SystemError> {
+    const refused = new Map<number, SystemError>()
+    for (let start = 0; start < requests.length; start += BATCH_MAX) {
+      const batch = requests.slice(start, start + BATCH_MAX)
+      const first = this.#sendBatch(batch, describe(start))
+      const answers = this.#collectBatch(first, batch.length, describe(start))
+      for (const [offset, acknowledgement] of answers) {
+        const index = start + offset
+        refused.set(index, errorOf(acknowledgement, describe(index)))
+      }
+    }
+    return refused
+  }
+
   /** Asks for all objects of a kind. Throws `SystemError`. */
   dump(request: NetlinkRequest, operation: string): NetlinkMessage[] {
     for (let attempt = 1; ; attempt++) {
@@ -108,6 +133,40 @@ export class NetlinkSocket {
     // An unconnected netlink socket sends to port 0, the kernel.
     check(libc.send(this.#fd.number, bytes.address, bytes.bytes.length, 0), operation)
     return this.#sequence
+  }
+
+  /** Returns the sequence number of the first; the others follow it. */
+  #sendBatch(requests: readonly NetlinkRequest[], operation: string): number {
+    // A number of one batch must not come round to 0 within it.
+    if (this.#sequence + requests.length >= 2 ** 32) this.#sequence = 0
+    const first = this.#sequence + 1
+    const messages = requests.map(({ type, flags, body }, index) => {
+      const acknowledge = index === requests.length - 1 ? NLM_F_ACK : 0
+      const all = flags | NLM_F_REQUEST | acknowledge
+      return encodeMessage({ type, flags: all, sequence: first + index, portId: 0, body })
+    })
+    this.#sequence += requests.length
+    const bytes = NativeBytes.of(encodeDatagram(messages))
+    check(libc.send(this.#fd.number, bytes.address, bytes.bytes.length, 0), operation)
+    return first
+  }
+
+  /** The failures of `count` requests, by index, read up to the acknowledgement of the last. */
+  #collectBatch(first: number, count: number, operation: string): Map<number, Acknowledgement> {
+    const failures = new Map<number, Acknowledgement>()
+    for (let foreign = 0; foreign < FOREIGN_DATAGRAMS_MAX; ) {
+      const messages = valid(parseMessages(this.#receive(operation)), operation)
+      const mine = messages.filter(({ sequence }) => sequence >= first && sequence < first + count)
+      if (mine.length === 0) foreign++
+      for (const message of mine) {
+        if (message.type !== NLMSG_ERROR) continue
+        const acknowledgement = valid(parseAcknowledgement(message), operation)
+        const index = message.sequence - first
+        if (acknowledgement.errno !== 0) failures.set(index, acknowledgement)
+        if (index === count - 1) return failures
+      }
+    }
+    throw new Error(`Cannot ${operation}: netlink answered more than the limits allow`)
   }
 
   /** Reads until the acknowledgement, or the end of the dump, of `sequence`. */
@@ -207,8 +266,12 @@ function isEnd(message: NetlinkMessage, operation: string): boolean {
   return true
 }
 
-function throwUnlessSuccess({ errno, text }: Acknowledgement, operation: string): void {
-  if (errno !== 0) throw capabilityError(operation, errno, "CAP_NET_ADMIN", text)
+function throwUnlessSuccess(acknowledgement: Acknowledgement, operation: string): void {
+  if (acknowledgement.errno !== 0) throw errorOf(acknowledgement, operation)
+}
+
+function errorOf({ errno, text }: Acknowledgement, operation: string): SystemError {
+  return capabilityError(operation, errno, "CAP_NET_ADMIN", text)
 }
 
 function receiveTimeout(waitMs: number) {

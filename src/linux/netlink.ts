@@ -78,6 +78,18 @@ export function encodeMessage(message: NetlinkMessage): Uint8Array {
   return bytes
 }
 
+/** Encoded messages one behind the other, each on a boundary of four bytes. */
+export function encodeDatagram(messages: readonly Uint8Array[]): Uint8Array {
+  const total = messages.reduce((sum, { length }) => sum + aligned(length), 0)
+  const bytes = new Uint8Array(total)
+  let offset = 0
+  for (const message of messages) {
+    bytes.set(message, offset)
+    offset += aligned(message.length)
+  }
+  return bytes
+}
+
 /** The messages of one datagram. Bodies are views into it. */
 export function parseMessages(datagram: Uint8Array): Parsed<NetlinkMessage[]> {
   const view = viewOf(datagram)

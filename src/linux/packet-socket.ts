@@ -137,7 +137,8 @@ export class PacketSocket {
   }
 }
 
-function attachFilter(socket: Fd, instructions: readonly FilterInstruction[]): void {
+/** Drops what the program answers 0 for, before it is queued (SO_ATTACH_FILTER). */
+export function attachFilter(socket: Fd, instructions: readonly FilterInstruction[]): void {
   const program = encodeFilter(instructions)
   // `struct sock_fprog` and the program it points to, in one piece that lives as long as the call.
   const block = new NativeBytes(SOCK_FPROG.size + program.length)

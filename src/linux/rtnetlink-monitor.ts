@@ -6,6 +6,7 @@
  * `overrun` asks for (the kernel drops events for a socket whose buffer is full).
  */
 import {
+  IFA_PROTO,
   type InterfaceAddress,
   parseInterfaceAddress,
   RTM_DELADDR,
@@ -14,7 +15,7 @@ import {
 import { NativeBytes } from "./bytes.ts"
 import { EAGAIN, EINTR, ENOBUFS, EPERM, SystemError } from "./errno.ts"
 import type { Fd } from "./fd.ts"
-import { LITTLE_ENDIAN, SOCKADDR_NL } from "./layouts.ts"
+import { IFADDRMSG, LITTLE_ENDIAN, NLATTR, NLMSGHDR, SOCKADDR_NL } from "./layouts.ts"
 import { lastErrno, libc } from "./libc.ts"
 import { type Link, parseLink, RTM_DELLINK, RTM_NEWLINK } from "./link-message.ts"
 import {
@@ -24,6 +25,7 @@ import {
   parseMessages,
 } from "./netlink.ts"
 import { NETLINK_ROUTE, openNetlink } from "./netlink-socket.ts"
+import { attachFilter, type FilterInstruction } from "./packet-socket.ts"
 import { parseRoute, type Route, RTM_DELROUTE, RTM_NEWROUTE } from "./route-message.ts"
 import {
   MSG_TRUNC,
@@ -76,12 +78,17 @@ export class RtnetlinkMonitor {
   readonly #sender = new NativeBytes(SOCKADDR_NL.size)
   readonly #senderLength = new NativeBytes(4)
 
-  /** Equivalent to `ip monitor link address route`, as many of them as asked for. Throws `SystemError`. */
-  constructor(groups: readonly RtnetlinkGroup[]) {
+  /**
+   * Equivalent to `ip monitor link address route`, as many of them as asked for. What is said when
+   * addresses with `ignoredMark` (IFA_PROTO) are set is left out: whoever keeps thousands alive
+   * knows it already. Throws `SystemError`.
+   */
+  constructor(groups: readonly RtnetlinkGroup[], ignoredMark?: number) {
     const mask = groups.reduce((sum, group) => sum | GROUPS[group], 0)
     const type = SOCK_RAW | SOCK_NONBLOCK
     this.#socket = openNetlink({ protocol: NETLINK_ROUTE, groups: mask, type }, (socket) => {
       enlargeReceiveBuffer(socket)
+      if (ignoredMark !== undefined) attachFilter(socket, withoutMarked(ignoredMark))
     })
   }
 
@@ -123,6 +130,44 @@ export class RtnetlinkMonitor {
     return eventsOfDatagram(this.#buffer.bytes.subarray(0, length))
   }
 }
+
+/**
+ * Drops RTM_NEWADDR with the mark. The filter sees the bytes of the message; whole numbers in it
+ * would be read in network order, so it looks at the low byte of the type alone (the kernel sends
+ * no other message of these groups whose type has it).
+ */
+function withoutMarked(mark: number): FilterInstruction[] {
+  const step = (code: number, k: number, jumpTrue = 0, jumpFalse = 0) => {
+    return { code, k, jumpTrue, jumpFalse }
+  }
+  return [
+    step(BPF_LOAD_BYTE, NLMSGHDR.type),
+    step(BPF_JUMP_EQUAL, RTM_NEWADDR, 0, 7),
+    step(BPF_LOAD_CONSTANT, NLMSGHDR.size + IFADDRMSG.size),
+    step(BPF_LOAD_X_CONSTANT, IFA_PROTO),
+    // From the attributes at A on: where the one of type X is, 0 if there is none.
+    step(BPF_LOAD_WORD, BPF_EXTENSIONS + BPF_EXTENSION_NLATTR),
+    step(BPF_JUMP_EQUAL, 0, 3, 0),
+    step(BPF_TAKE_X, 0),
+    step(BPF_LOAD_BYTE_AT_X, NLATTR.size),
+    step(BPF_JUMP_EQUAL, mark, 1, 0),
+    step(BPF_RETURN, DATAGRAM_BYTES_MAX),
+    step(BPF_RETURN, 0),
+  ]
+}
+
+/** linux/filter.h */
+const BPF_LOAD_CONSTANT = 0x00
+const BPF_LOAD_X_CONSTANT = 0x01
+const BPF_RETURN = 0x06
+const BPF_TAKE_X = 0x07
+const BPF_JUMP_EQUAL = 0x15
+const BPF_LOAD_WORD = 0x20
+const BPF_LOAD_BYTE = 0x30
+const BPF_LOAD_BYTE_AT_X = 0x50
+/** SKF_AD_OFF */
+const BPF_EXTENSIONS = 0x1_0000_0000 - 0x1000
+const BPF_EXTENSION_NLATTR = 12
 
 /** Beyond net.core.rmem_max only with CAP_NET_ADMIN; up to it otherwise. */
 function enlargeReceiveBuffer(socket: Fd): void {

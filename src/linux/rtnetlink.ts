@@ -5,8 +5,9 @@
  * Failures are `SystemError`s that say what was tried, on what, and what the kernel gave as its
  * reason.
  */
-import { type Address, type Family, formatPrefix, type Prefix } from "../net/address.ts"
+import { type Address, ANY_IPV4, type Family, formatPrefix, type Prefix } from "../net/address.ts"
 import {
+  type AddressPlace,
   type AddressSpec,
   encodeAddress,
   encodeAddressQuery,
@@ -58,6 +59,9 @@ export interface AddressQuery {
   readonly ifindex?: number
   readonly family?: Family
 }
+
+/** Of an index that cannot be. */
+const NO_PREFIX: Prefix = { address: ANY_IPV4, length: 0 }
 
 export class Rtnetlink {
   readonly #socket = new NetlinkSocket()
@@ -125,6 +129,30 @@ export class Rtnetlink {
       this.#socket.request({ type: RTM_DELADDR, flags: 0, body }, operation)
       return true
     })
+  }
+
+  /** `replaceAddress` for many, in few system calls. Returns what was refused, by index. */
+  replaceAddresses(link: LinkRef, specs: readonly AddressSpec[]): Map<number, SystemError> {
+    const flags = NLM_F_CREATE | NLM_F_REPLACE
+    return this.#socket.requestAll(
+      specs.map((spec) => ({ type: RTM_NEWADDR, flags, body: encodeAddress(link.index, spec) })),
+      (index) => `set ${formatPrefix(specs[index]?.prefix ?? NO_PREFIX)} on ${link.name}`,
+    )
+  }
+
+  /** `deleteAddress` for many. Returns what was refused, by index; what was not there is not. */
+  deleteAddresses(link: LinkRef, places: readonly AddressPlace[]): Map<number, SystemError> {
+    const refused = this.#socket.requestAll(
+      places.map((place) => ({
+        type: RTM_DELADDR,
+        flags: 0,
+        body: encodeAddressRemoval(link.index, place.prefix, place.peer),
+      })),
+      (index) => `delete ${formatPrefix(places[index]?.prefix ?? NO_PREFIX)} from ${link.name}`,
+    )
+    for (const [index, { errno }] of refused)
+      if (errno === EADDRNOTAVAIL || errno === ENODEV) refused.delete(index)
+    return refused
   }
 
   /** Equivalent to `ip route show table TABLE`; without `table`, of all tables. */
@@ -205,11 +233,13 @@ function addressFamily(family: Family | undefined): number {
   return family === 4 ? AF_INET : AF_INET6
 }
 
-function describeChange({ up, mtu, ipv6AddressGeneration }: LinkChange): string {
+function describeChange(change: LinkChange): string {
+  const { up, mtu, ipv6AddressGeneration, promoteSecondaries } = change
   const parts = [
     up === undefined ? "" : `set state ${up ? "up" : "down"}`,
     mtu === undefined ? "" : `set MTU ${mtu}`,
     ipv6AddressGeneration === undefined ? "" : "turn off IPv6 address generation",
+    promoteSecondaries === undefined ? "" : "set promote_secondaries",
   ]
   return parts.filter((part) => part !== "").join(" and ")
 }

@@ -36,7 +36,13 @@ import {
   type Tracking,
   weightsNeverMatter,
 } from "./tracking.ts"
-import { advertisementOf, expectationOf, heldPrefixes, machineConfig } from "./translate.ts"
+import {
+  advertisementOf,
+  expectationOf,
+  heldAddresses,
+  heldPrefixes,
+  machineConfig,
+} from "./translate.ts"
 import { type Action, type Input, PRIORITY_STOP, VirtualRouter } from "./virtual-router.ts"
 
 /** After the kernel refused something. */
@@ -68,6 +74,8 @@ export class RouterDriver {
   #failure: Failure | undefined
   /** What the kernel refused while actions were being performed. */
   #refusal: SystemError | undefined
+  /** `leaving` messages that wait for their `left`. */
+  #leavingAsked = 0
   #isReady = false
   #isStarted = false
   #checksum: ChecksumForm = "pseudo-header"
@@ -120,6 +128,7 @@ export class RouterDriver {
       this.#input({ type: "timeout" }, now)
       this.#handOver({ type: "timeout" }, now)
       this.#attempt(() => this.#addresses.timeout(this.#link, now))
+      this.#journal.refused = this.#addresses.refused
       if (this.#link !== undefined) this.#announcer.timeout(this.#link, now)
     })
     if (this.#journal.reportAt <= now) this.#report(now)
@@ -154,25 +163,27 @@ export class RouterDriver {
 
   /** Sessions through the addresses that are leaving have been reset. */
   left(now: Instant): void {
+    // The answer to an earlier question says nothing of the addresses of a later one.
+    this.#leavingAsked = Math.max(0, this.#leavingAsked - 1)
+    if (this.#leavingAsked > 0) return
     this.#run(now, () => {
       this.#handOver({ type: "left" }, now)
       this.#attempt(() => this.#addresses.left())
     })
   }
 
-  /** `isSameRouter` must hold. */
+  /** `isSameRouter` must hold. What has not changed goes on as if nothing had happened. */
   reconfigure(config: VrrpConfig, now: Instant): void {
     const previous = this.#config
     this.#config = config
     this.#addresses.reconfigure(config)
-    this.#journal.forgetStrangers()
+    if (!Bun.deepEquals(previous.addresses, config.addresses)) this.#journal.forgetStrangers()
     this.#run(now, () => {
-      const isHeld = this.#handover.state.name === "held"
-      if (!holdsAlike(previous, config)) {
-        this.#announcer.reconfigure(config.announce)
-        if (isHeld) this.#attempt(() => this.#hold(now))
-      }
-      this.#input({ type: "reconfigure", config: machineConfig(config) }, now)
+      this.#changeHeld(previous, now)
+      const machine = machineConfig(config)
+      // Or a Backup Router whose addresses change all the time would never see its timer run out.
+      if (!Bun.deepEquals(machineConfig(previous), machine))
+        this.#input({ type: "reconfigure", config: machine }, now)
       this.#track(now)
     })
     this.#report(now)
@@ -288,7 +299,7 @@ export class RouterDriver {
         this.#announcer.stop(now)
         // Nor after a long sleep, when the lease has run out and a peer holds the address by now.
         this.#addresses.renewNoMore()
-        return this.#postLeaving(this.#addresses.held.map(({ address }) => address))
+        return this.#postLeaving(this.#addresses.held)
       case "remove":
         return this.#attempt(() => this.#addresses.remove())
       case "farewell":
@@ -297,15 +308,32 @@ export class RouterDriver {
   }
 
   #hold(now: Instant): void {
-    if (this.#link === undefined) return
-    const departing = this.#addresses.hold(this.#link, now)
-    if (departing.length > 0) this.#postLeaving(departing)
-    this.#journal.obstacles = this.#addresses.obstacles(this.#link)
-    const addresses = heldPrefixes(this.#config).map(({ address }) => address)
-    this.#announcer.start(addresses, this.#link, now)
+    const link = this.#link
+    if (link === undefined) return
+    this.#addresses.hold(link, now)
+    this.#journal.obstacles = this.#addresses.obstacles(link)
+    this.#journal.refused = this.#addresses.refused
+    this.#announcer.start(this.#addresses.held, link, now)
+  }
+
+  #changeHeld(previous: VrrpConfig, now: Instant): void {
+    const isAnnouncedAnew = !Bun.deepEquals(previous.announce, this.#config.announce)
+    if (isAnnouncedAnew) this.#announcer.reconfigure(this.#config.announce)
+    const link = this.#link
+    if (this.#handover.state.name !== "held" || link === undefined) return
+    if (!isAnnouncedAnew && holdsAlike(previous, this.#config)) return
+    this.#attempt(() => {
+      const { added, departing } = this.#addresses.change(link, now)
+      if (departing.length > 0) this.#postLeaving(departing)
+      this.#journal.refused = this.#addresses.refused
+      const addresses = this.#addresses.held
+      if (isAnnouncedAnew) this.#announcer.start(addresses, link, now)
+      else this.#announcer.change({ addresses, added }, link, now)
+    })
   }
 
   #postLeaving(addresses: readonly Address[]): void {
+    this.#leavingAsked += 1
     this.#host.post({ type: "leaving", router: this.#config.name, addresses })
   }
 
@@ -387,8 +415,8 @@ export class RouterDriver {
   }
 }
 
-/** Whether addresses, leases and announcements stay as they are. */
+/** Whether addresses and leases stay as they are. */
 function holdsAlike(left: VrrpConfig, right: VrrpConfig): boolean {
-  const relevant = (config: VrrpConfig) => [heldPrefixes(config), config.announce, leaseOf(config)]
+  const relevant = (config: VrrpConfig) => [heldAddresses(config), leaseOf(config)]
   return Bun.deepEquals(relevant(left), relevant(right))
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test"
-import { type Lease, leaseOf } from "./lease.ts"
+import { type Lease, leaseFor, leaseOf } from "./lease.ts"
 
 const TABLE: readonly [leaseMs: number | "auto", intervalMs: number, Lease | undefined][] = [
   ["auto", 10, { seconds: 2, refreshMs: 500 }],
@@ -17,5 +17,16 @@ const TABLE: readonly [leaseMs: number | "auto", intervalMs: number, Lease | und
 for (const [leaseMs, advertisementIntervalMs, expected] of TABLE) {
   test(`leaseOf() of ${leaseMs} with adverts every ${advertisementIntervalMs} ms`, () => {
     expect(leaseOf({ leaseMs, advertisementIntervalMs })).toEqual(expected)
+  })
+}
+
+for (const [count, expected] of [
+  [1, { seconds: 2, refreshMs: 500 }],
+  [500, { seconds: 2, refreshMs: 500 }],
+  [501, { seconds: 3, refreshMs: 750 }],
+  [2000, { seconds: 8, refreshMs: 2000 }],
+] as const) {
+  test(`leaseFor() renews ${count} addresses at most 1,000 times a second`, () => {
+    expect(leaseFor(count, { seconds: 2, refreshMs: 500 })).toEqual(expected)
   })
 }

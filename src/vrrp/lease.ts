@@ -11,6 +11,11 @@
  */
 const LEASE_S_MIN = 2
 const KERNEL_LATE_MS = 500
+/**
+ * Each is a message to the kernel, and one from it to everybody on the host who follows addresses;
+ * measured: 10 µs for IPv4 and 60 µs for IPv6 with 2,000 addresses.
+ */
+const RENEWALS_PER_S_MAX = 1000
 /** Three refreshes may fail or be late before the address goes. */
 const REFRESHES_PER_LEASE = 4
 
@@ -32,5 +37,12 @@ export function leaseOf(config: {
       ? Math.floor((2 * config.advertisementIntervalMs - KERNEL_LATE_MS) / 1000)
       : Math.ceil(config.leaseMs / 1000),
   )
+  return { seconds, refreshMs: (seconds * 1000) / REFRESHES_PER_LEASE }
+}
+
+/** A lease for `count` addresses that each have one: longer where renewing them would cost much. */
+export function leaseFor(count: number, lease: Lease): Lease {
+  const secondsMin = Math.ceil((count * REFRESHES_PER_LEASE) / RENEWALS_PER_S_MAX)
+  const seconds = Math.max(lease.seconds, secondsMin)
   return { seconds, refreshMs: (seconds * 1000) / REFRESHES_PER_LEASE }
 }

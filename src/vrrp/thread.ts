@@ -23,9 +23,10 @@ import { type DriverHost, RouterDriver } from "./driver.ts"
 import type { FromVrrpThread, ToVrrpThread, VrrpThreadData } from "./messages.ts"
 import { peekVirtualRouterId } from "./reception.ts"
 import { InterfaceTable } from "./shell/interface-table.ts"
+import { removeLeftovers } from "./shell/leftovers.ts"
 import type { VrrpLink } from "./shell/link.ts"
 import { LinkPool } from "./shell/link-pool.ts"
-import { removeLeftovers } from "./shell/placement.ts"
+
 import type { Tracking } from "./tracking.ts"
 import { isSameRouter } from "./translate.ts"
 
@@ -47,7 +48,7 @@ class VrrpThread implements DriverHost {
   readonly interfaces: InterfaceTable
   readonly links: LinkPool
   readonly #epoll = new Epoll(EVENTS_MAX)
-  readonly #monitor = new RtnetlinkMonitor(["link", "ipv4-address"])
+  readonly #monitor: RtnetlinkMonitor
   readonly #mailbox: MailboxReader<ToVrrpThread>
   /** The first cell counts beats (daemon's `Heartbeat`). */
   readonly #heartbeat: Int32Array
@@ -64,6 +65,7 @@ class VrrpThread implements DriverHost {
 
   constructor({ mailbox, heartbeat, addressMark }: VrrpThreadData) {
     this.addressMark = addressMark ?? ADDRESS_MARK
+    this.#monitor = new RtnetlinkMonitor(["link", "ipv4-address"], this.addressMark)
     this.interfaces = new InterfaceTable(this.rtnetlink, this.addressMark)
     this.#heartbeat = new Int32Array(heartbeat)
     this.#mailbox = new MailboxReader(mailbox)

@@ -51,6 +51,14 @@ export function heldPrefixes(config: VrrpConfig): readonly Prefix[] {
   return [...config.addresses, ...config.unadvertisedAddresses]
 }
 
+/** Of `heldPrefixes`, and whether adverts list each. */
+export function heldAddresses({ addresses, unadvertisedAddresses }: VrrpConfig) {
+  return [
+    ...addresses.map((prefix) => ({ prefix, isAdvertised: true })),
+    ...unadvertisedAddresses.map((prefix) => ({ prefix, isAdvertised: false })),
+  ]
+}
+
 /** Whether `next` can take over the state of `current`, or is another router of the same name. */
 export function isSameRouter(current: VrrpConfig, next: VrrpConfig): boolean {
   return (

@@ -242,6 +242,41 @@ describe("addresses", () => {
     expect(rtnetlink.deleteAddress(eth0, prefix("10.0.0.1/24"))).toBe(false)
   })
 
+  test("replaceAddresses() and deleteAddresses() do thousands, and say what was refused", async () => {
+    const specs = Array.from({ length: 2000 }, (_, index) => ({
+      prefix: prefix(`198.18.${index >> 8}.${index & 255}/32`),
+      scope: SCOPE_HOST,
+      protocol: MARK,
+    }))
+    const nonsense = { prefix: { ...prefix("198.18.99.1/32"), length: 33 } }
+    const mixed = [...specs.slice(0, 150), nonsense, ...specs.slice(150)]
+    const refused = rtnetlink.replaceAddresses(eth0, mixed)
+    expect([...refused].map(([index, error]) => [index, error.message])).toEqual([
+      [150, "Cannot set 198.18.99.1/33 on eth0: EINVAL (ipv4: Invalid prefix length)"],
+    ])
+    expect(rtnetlink.addresses({ ifindex: eth0.index, family: 4 })).toHaveLength(2001)
+    expect(rtnetlink.replaceAddresses(eth0, specs)).toEqual(new Map())
+    rtnetlink.deleteAddress(eth0, prefix("198.18.0.7/32"))
+    expect(rtnetlink.deleteAddresses(eth0, specs)).toEqual(new Map())
+    expect(await edge.addresses("eth0")).toEqual(["10.0.0.1/24", expect.stringMatching(/^fe80/)])
+  })
+
+  test("addresses whose peer has a lease go with it, when secondaries are not promoted", () => {
+    rtnetlink.changeLink(eth0, { promoteSecondaries: false })
+    const [guard, vip] = [prefix("127.202.0.1/32"), prefix("198.18.0.1/32")]
+    rtnetlink.replaceAddress(eth0, { prefix: guard, scope: SCOPE_HOST, validLifetimeS: 1 })
+    rtnetlink.replaceAddress(eth0, { prefix: vip, peer: guard.address, scope: SCOPE_HOST })
+    const found = () => rtnetlink.addresses({ ifindex: eth0.index, family: 4 })
+    expect(found().find(({ secondary }) => secondary)).toMatchObject({
+      prefix: vip,
+      peer: guard.address,
+      permanent: true,
+    })
+    const endsAt = performance.now() + 5000
+    while (found().length > 1 && performance.now() < endsAt) Bun.sleepSync(50)
+    expect(found().map((each) => each.prefix.address as string)).toEqual(["10.0.0.1"])
+  })
+
   test("an address whose lease is not renewed expires by itself", () => {
     const monitor = inNamespace(edge, () => new RtnetlinkMonitor(["ipv4-address"]))
     rtnetlink.addAddress(eth0, { prefix: prefix("192.0.2.40/32"), validLifetimeS: 1 })
@@ -420,6 +455,27 @@ describe("monitor", () => {
     const ofEth0 = events.filter(({ link }) => link.name === "eth0")
     expect(ofEth0.length).toBeGreaterThan(0)
     expect(ofEth0.filter(({ change }) => change === "removed")).toEqual([])
+  })
+
+  test("read() is silent about set addresses of a mark that is to be ignored", () => {
+    const deaf = inNamespace(edge, () => new RtnetlinkMonitor(["ipv4-address"], MARK))
+    const [ours, other, bare] = ["10.1.0.1/32", "10.1.0.2/32", "10.1.0.3/32"].map(prefix)
+    for (const [address, protocol] of [
+      [ours, MARK],
+      [other, MARK + 1],
+      [bare, undefined],
+    ] as const) {
+      if (address === undefined) throw new Error("no prefix")
+      rtnetlink.addAddress(eth0, { prefix: address, ...(protocol ? { protocol } : {}) })
+    }
+    rtnetlink.deleteAddress(eth0, prefix("10.1.0.1/32"))
+    const told = deaf.read().flatMap((event) => (event.type === "address" ? [event] : []))
+    deaf.close()
+    expect(told.map(({ change, address }) => [change, address.prefix.address as string])).toEqual([
+      ["set", "10.1.0.2"],
+      ["set", "10.1.0.3"],
+      ["removed", "10.1.0.1"],
+    ])
   })
 
   test("read() asks for a new listing when events were lost, and goes on", () => {

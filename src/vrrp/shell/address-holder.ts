@@ -2,51 +2,77 @@
  * The addresses that one virtual router holds right now: put in place, their leases renewed, taken
  * away. When a new configuration drops an address that is held, the address departs: it stays for
  * `LEAVING_WAIT_MS`, so that the sessions through it can be reset from it.
+ *
+ * Addresses of Services come and go all the time, thousands of them, so a change costs what has
+ * changed; and renewals come in slices, because the kernel is busy with 2,000 IPv6 ones for 0.1 s.
  */
 import type { VrrpConfig } from "../../config/config.ts"
 import type { LinkRef } from "../../linux/link-message.ts"
-import { type Address, formatPrefix, type Prefix } from "../../net/address.ts"
+import { type Address, formatPrefix } from "../../net/address.ts"
 import { after, earlier, type Instant } from "../../net/time.ts"
-import { leaseOf } from "../lease.ts"
+import { leaseFor, leaseOf } from "../lease.ts"
 import { LEAVING_WAIT_MS } from "../messages.ts"
-import { heldPrefixes } from "../translate.ts"
-import {
-  InterfacePlacement,
-  type Placement,
-  type PlacementOptions,
-  ProcessPlacement,
-} from "./placement.ts"
+import { Rota } from "../rota.ts"
+import { heldAddresses } from "../translate.ts"
+import { InterfacePlacement } from "./interface-placement.ts"
+import type { HeldAddress, Placement, PlacementOptions, Refusal } from "./placement.ts"
+import { ProcessPlacement } from "./process-placement.ts"
 
 /** Without a lease: how soon an address that somebody removed comes back. */
 const PERMANENT_REFRESH_MS = 5000
+/** The same for the lasting ones, where there are more than a slice of them. */
+const LASTING_ROUND_MS = 60_000
+const LASTING_PER_SLICE_MIN = 32
+/** Leases renewed at once: some 10 ms. */
+const LEASED_PER_SLICE = 200
+/** The kernel may end a lease this much early (ADDRCONF_TIMER_FUZZ). */
+const KERNEL_EARLY_MS = 100
 
 interface Departing {
-  readonly prefixes: readonly Prefix[]
+  readonly addresses: readonly HeldAddress[]
   readonly until: Instant
+}
+
+/** When and how much is renewed. */
+interface Renewal {
+  readonly leaseS: number | undefined
+  readonly everyMs: number
+  readonly leased: Rota<HeldAddress>
+  readonly leasedPerSlice: number
+  readonly lasting: Rota<HeldAddress>
+  readonly lastingPerSlice: number
 }
 
 export class AddressHolder {
   readonly #options: PlacementOptions
   #config: VrrpConfig
   #placement: Placement | undefined
-  #held: readonly Prefix[] = []
-  #refreshAt: Instant | undefined
+  #held: readonly HeldAddress[] = []
+  #renewal: Renewal | undefined
+  #renewedAt: Instant | undefined
   #departing: Departing | undefined
+  /** What the kernel would not take, by address. */
+  readonly #refused = new Map<string, string>()
 
   constructor(config: VrrpConfig, options: PlacementOptions) {
     this.#config = config
     this.#options = options
   }
 
-  get held(): readonly Prefix[] {
-    return this.#held
+  get held(): readonly Address[] {
+    return this.#held.map(({ prefix }) => prefix.address)
+  }
+
+  /** Unadvertised addresses that are not there, and why. An advertised one is an error at once. */
+  get refused(): readonly string[] {
+    return [...this.#refused.values()]
   }
 
   deadline(): Instant | undefined {
-    return earlier(this.#refreshAt, this.#departing?.until)
+    return earlier(this.#renewAt(), this.#departing?.until)
   }
 
-  /** Takes effect with the next `hold`. */
+  /** Takes effect with the next `hold` or `change`. */
   reconfigure(config: VrrpConfig): void {
     this.#config = config
   }
@@ -59,48 +85,65 @@ export class AddressHolder {
         : new InterfacePlacement(this.#options)
   }
 
-  /** Places the configured addresses; returns those that depart instead. Throws `SystemError`. */
-  hold(link: LinkRef, now: Instant): Address[] {
-    const wanted = heldPrefixes(this.#config)
-    const departing = without(this.#held, wanted)
-    this.#held = wanted
-    this.#place(link, now)
-    if (departing.length === 0) return []
-    const all = [...(this.#departing?.prefixes ?? []), ...departing]
-    this.#departing = { prefixes: all, until: after(now, LEAVING_WAIT_MS) }
-    return departing.map(({ address }) => address)
+  /** Places the configured addresses. Throws `SystemError`. */
+  hold(link: LinkRef, now: Instant): void {
+    this.#held = heldAddresses(this.#config)
+    this.#renewal = this.#plan()
+    this.#renewedAt = now
+    this.#place(this.#held, link)
+  }
+
+  /**
+   * While they are held: places those that the new configuration adds, and returns those that
+   * depart. Throws `SystemError`.
+   */
+  change(link: LinkRef, now: Instant): { added: Address[]; departing: Address[] } {
+    const before = this.#held
+    const leaseBefore = this.#renewal?.leaseS
+    this.#held = heldAddresses(this.#config)
+    this.#renewal = this.#plan()
+    const stayed = new Map(before.map((held) => [formatPrefix(held.prefix), held]))
+    const moved = this.#held.filter((held) => {
+      const old = stayed.get(formatPrefix(held.prefix))
+      return old !== undefined && old.isAdvertised !== held.isAdvertised
+    })
+    this.#placement?.remove(moved.map((held) => ({ ...held, isAdvertised: !held.isAdvertised })))
+    const added = without(this.#held, before)
+    const isAnew = this.#renewal?.leaseS !== leaseBefore
+    this.#place(isAnew ? this.#held : [...moved, ...added], link)
+    return { added: addressesOf(added), departing: this.#depart(without(before, this.#held), now) }
   }
 
   /** Renews leases and lets go of what has departed. Throws `SystemError`. */
   timeout(link: LinkRef | undefined, now: Instant): void {
     if (this.#departing !== undefined && this.#departing.until <= now) this.left()
-    if (this.#refreshAt === undefined || this.#refreshAt > now) return
-    if (link === undefined) this.#refreshAt = undefined
-    else this.#place(link, now)
+    const renewAt = this.#renewAt()
+    if (renewAt === undefined || renewAt > now) return
+    if (link === undefined) this.renewNoMore()
+    else this.#renew(link, now)
   }
 
   /** What is held stays for the rest of its lease at most. */
   renewNoMore(): void {
-    this.#refreshAt = undefined
+    this.#renewal = undefined
   }
 
   /** The sessions through departing addresses are reset. Throws `SystemError`. */
   left(): void {
-    const prefixes = this.#departing?.prefixes ?? []
+    const addresses = this.#departing?.addresses ?? []
     this.#departing = undefined
-    for (const prefix of without(prefixes, this.#held)) this.#placement?.remove(prefix)
+    const gone = without(addresses, this.#held)
+    if (gone.length > 0) this.#placement?.remove(gone)
   }
 
   /** Throws `SystemError`; what was not removed leaves with its lease. */
   remove(): void {
-    const prefixes = this.#held
-    this.#held = []
-    this.#refreshAt = undefined
-    this.left()
-    for (const prefix of prefixes) this.#placement?.remove(prefix)
+    const gone = [...without(this.#departing?.addresses ?? [], this.#held), ...this.#held]
+    this.#forget()
+    if (gone.length > 0) this.#placement?.remove(gone)
   }
 
-  /** What would keep the kernel from answering ARP for the addresses. */
+  /** What would keep hosts on the link from being answered when they ask for the addresses. */
   obstacles(link: LinkRef): readonly string[] {
     return this.#placement?.obstacles(link) ?? []
   }
@@ -109,19 +152,80 @@ export class AddressHolder {
   close(): void {
     this.#placement?.close()
     this.#placement = undefined
-    this.#held = []
-    this.#refreshAt = undefined
-    this.#departing = undefined
+    this.#forget()
   }
 
-  #place(link: LinkRef, now: Instant): void {
-    const lease = leaseOf(this.#config)
-    this.#refreshAt = after(now, lease?.refreshMs ?? PERMANENT_REFRESH_MS)
-    for (const prefix of this.#held) this.#placement?.hold(prefix, link, lease?.seconds)
+  #forget(): void {
+    this.#held = []
+    this.#renewal = undefined
+    this.#departing = undefined
+    this.#refused.clear()
+  }
+
+  #renewAt(): Instant | undefined {
+    if (this.#renewal === undefined || this.#renewedAt === undefined) return undefined
+    return after(this.#renewedAt, this.#renewal.everyMs)
+  }
+
+  #plan(): Renewal {
+    const isLasting = (held: HeldAddress) => this.#placement?.isLasting(held) ?? false
+    const leased = this.#held.filter((held) => !isLasting(held))
+    const lasting = this.#held.filter(isLasting)
+    const base = leaseOf(this.#config)
+    const lease = base === undefined ? undefined : leaseFor(leased.length, base)
+    const roundMs = lease?.refreshMs ?? PERMANENT_REFRESH_MS
+    const slices = Math.max(1, Math.ceil(leased.length / LEASED_PER_SLICE))
+    const everyMs = roundMs / slices
+    const lastingShare = Math.ceil((lasting.length * everyMs) / LASTING_ROUND_MS)
+    return {
+      leaseS: lease?.seconds,
+      everyMs,
+      leased: new Rota(leased, this.#renewal?.leased),
+      leasedPerSlice: Math.ceil(leased.length / slices),
+      lasting: new Rota(lasting, this.#renewal?.lasting),
+      lastingPerSlice: Math.max(LASTING_PER_SLICE_MIN, lastingShare),
+    }
+  }
+
+  #renew(link: LinkRef, now: Instant): void {
+    if (this.#renewal === undefined || this.#renewedAt === undefined) return
+    const { leaseS, leased, leasedPerSlice, lasting, lastingPerSlice } = this.#renewal
+    const sinceMs = now - this.#renewedAt
+    this.#renewedAt = now
+    // After a pause that long nothing may be left of what has leases or hangs on one.
+    const isLapsed = leaseS !== undefined && sinceMs >= leaseS * 1000 - KERNEL_EARLY_MS
+    const slice = [...leased.take(leasedPerSlice), ...lasting.take(lastingPerSlice)]
+    this.#place(isLapsed ? this.#held : slice, link)
+  }
+
+  #place(addresses: readonly HeldAddress[], link: LinkRef): void {
+    const refusals = this.#placement?.hold(addresses, link, this.#renewal?.leaseS) ?? []
+    if (this.#refused.size > 0)
+      for (const { prefix } of addresses) this.#refused.delete(formatPrefix(prefix))
+    for (const { held, error } of refusals)
+      this.#refused.set(formatPrefix(held.prefix), error.message)
+    throwIfAdvertised(refusals)
+  }
+
+  #depart(addresses: readonly HeldAddress[], now: Instant): Address[] {
+    if (addresses.length === 0) return []
+    for (const { prefix } of addresses) this.#refused.delete(formatPrefix(prefix))
+    const all = [...(this.#departing?.addresses ?? []), ...addresses]
+    this.#departing = { addresses: all, until: after(now, LEAVING_WAIT_MS) }
+    return addressesOf(addresses)
   }
 }
 
-function without(prefixes: readonly Prefix[], others: readonly Prefix[]): Prefix[] {
-  const texts = new Set(others.map(formatPrefix))
-  return prefixes.filter((prefix) => !texts.has(formatPrefix(prefix)))
+/** One address of a Service that cannot be placed is not worth the others; the first ones are. */
+function throwIfAdvertised(refusals: readonly Refusal[]): void {
+  for (const { held, error } of refusals) if (held.isAdvertised) throw error
+}
+
+function without(addresses: readonly HeldAddress[], others: readonly HeldAddress[]): HeldAddress[] {
+  const texts = new Set(others.map(({ prefix }) => formatPrefix(prefix)))
+  return addresses.filter(({ prefix }) => !texts.has(formatPrefix(prefix)))
+}
+
+function addressesOf(addresses: readonly HeldAddress[]): Address[] {
+  return addresses.map(({ prefix }) => prefix.address)
 }

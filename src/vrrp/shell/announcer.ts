@@ -37,6 +37,17 @@ export class Announcer {
     this.#observe({ type: "start", addresses }, link, now)
   }
 
+  /** While started: `addresses` are all of them now. */
+  change(
+    { addresses, added }: { addresses: readonly Address[]; added: readonly Address[] },
+    link: VrrpLink,
+    now: Instant,
+  ): void {
+    this.#announce({ type: "change", addresses, added }, link, now)
+    this.#observe({ type: "change", addresses, added }, link, now)
+    this.#journal.conflicts = this.#watch.conflicts(now)
+  }
+
   again(link: VrrpLink, now: Instant): void {
     this.#announce({ type: "again" }, link, now)
   }

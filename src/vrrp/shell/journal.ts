@@ -24,6 +24,8 @@ export class Journal {
   conflicts: readonly Conflict[] = []
   /** What keeps the kernel from answering ARP. */
   obstacles: readonly string[] = []
+  /** Addresses that the kernel would not take. */
+  refused: readonly string[] = []
   readonly #dropped: Record<string, number> = {}
   #advertsSent = 0
   #advertsReceived = 0
@@ -120,6 +122,7 @@ export class Journal {
     return [
       ...(message !== "" && now - at < WARNING_MEMORY_MS ? [message] : []),
       ...this.obstacles,
+      ...this.refused.slice(0, REFUSED_SHOWN_MAX),
       ...this.conflicts.map(({ address, mac }) => `${address} is also used by ${mac}`),
       ...[...this.#strangers].map((peer) => `${peer} advertises other addresses than ours`),
     ]
@@ -134,6 +137,7 @@ export class Journal {
 }
 
 const STRANGERS_MAX = 16
+const REFUSED_SHOWN_MAX = 8
 const WARNING_MEMORY_MS = 5 * 60_000
 
 export function peerSnapshot(peer: Peer, now: Instant): PeerSnapshot {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test"
-import { tunName } from "./placement.ts"
+import { tunName } from "./process-placement.ts"
 
 for (const [router, device] of [
   ["edge", "cw-edge"],
