@@ -1,0 +1,273 @@
+/**
+ * A virtual router with thousands of addresses that come and go, as those of Services do: how soon
+ * they are there and gone, what is announced, what a change leaves alone, what keeping them costs.
+ */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test"
+import { readFileSync } from "node:fs"
+import type { Prefix } from "../../src/net/address.ts"
+import type { Host } from "../lab/host.ts"
+import { keepalivedConfig, startKeepalived } from "../lab/keepalived.ts"
+import { createLab, type Lab } from "../lab/lab.ts"
+import type { Lan } from "../lab/lan.ts"
+import { prefixes, type RouterProcess, routerConfig, startRouter } from "../lab/virtual-router.ts"
+import { epochMs, eventually } from "../lab/wait.ts"
+
+const VIP = "192.0.2.40"
+const FAST = { advertisementIntervalMs: 100 }
+/** Two shared CPUs, and tcpdump writes thousands of frames meanwhile. */
+const SLACK_MS = 150
+
+let lab: Lab
+let lan: Lan
+let a: Host
+let b: Host
+let client: Host
+
+beforeEach(async () => {
+  lab = await createLab("addresses")
+  lan = await lab.lan("lan")
+  a = await lab.host("a")
+  b = await lab.host("b")
+  client = await lab.host("client")
+  await lan.join(a, { addresses: ["192.0.2.1/24"] })
+  await lan.join(b, { addresses: ["192.0.2.2/24"] })
+  await lan.join(client, { addresses: ["192.0.2.9/24"] })
+  await client.ip("route add 198.18.0.0/15 dev eth0")
+})
+
+afterEach(() => lab.close())
+
+/** 198.18.0.0 and on. */
+function services(count: number, first = 0): Prefix[] {
+  return prefixes(
+    ...Array.from({ length: count }, (_, offset) => {
+      const index = first + offset
+      return `198.18.${index >> 8}.${index & 255}`
+    }),
+  )
+}
+
+async function held(host: Host, device = "cw-edge"): Promise<string[]> {
+  const all = await host.addresses(device)
+  return all.filter((each) => each.startsWith("198.18.")).map((each) => each.split("/")[0] ?? "")
+}
+
+async function pings(target: string): Promise<boolean> {
+  const { exitCode } = await client.run(["ping", "-c", "1", "-W", "1", target])
+  return exitCode === 0
+}
+
+function leavings(router: RouterProcess): string[][] {
+  return router.events().flatMap(({ message }) => {
+    return message.type === "leaving" ? [[...message.addresses]] : []
+  })
+}
+
+/** CPU time of the whole process, milliseconds. */
+function cpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
+describe("2,000 unadvertised addresses", () => {
+  const config = (change = {}) =>
+    routerConfig({ ...FAST, unadvertisedAddresses: services(2000), ...change })
+
+  test("are announced within a second, at most 64 frames a millisecond, and answered for", async () => {
+    const capture = await lan.capture({ filter: "arp and ether src not 00:00:00:00:00:00" })
+    const router = await startRouter(a, [
+      config({ announce: { ...routerConfig().announce, count: 1 } }),
+    ])
+    await router.reaches("active")
+    const mine = "arp.opcode == 2 && arp.src.proto_ipv4 == arp.dst.proto_ipv4"
+    const rows = await eventually(
+      async () => {
+        const found = await capture.fields(["frame.time_epoch", "arp.src.proto_ipv4"], mine)
+        return new Set(found.map(([, source]) => source)).size >= 2001 && found
+      },
+      { what: "2,001 addresses to be announced", intervalMs: 200, timeoutMs: 10_000 },
+    )
+    const at = rows.map(([time]) => Number(time) * 1000).sort((x, y) => x - y)
+    expect((at[2000] ?? 0) - (at[0] ?? 0)).toBeLessThan(1000)
+    // One reply of the pair each: 32 a step.
+    for (const [index, time] of at.slice(0, 2000 - 64).entries())
+      expect((at[index + 64] ?? 0) - time).toBeGreaterThan(0.9)
+    expect((await held(a)).length).toBe(2000)
+    expect(await pings("198.18.7.207")).toBe(true)
+  }, 30_000)
+
+  test("are taken over like one, and released like one", async () => {
+    const first = await startRouter(a, [config({ priority: 150 })])
+    await first.reaches("active")
+    const second = await startRouter(b, [config()])
+    await second.reaches("backup")
+    const watch = await b.watchAddresses()
+    const killedAt = epochMs()
+    first.process.signal("SIGKILL")
+    await second.reaches("active")
+    const last = await eventually(() => watch.events("198.18.7.207").at(-1), { intervalMs: 5 })
+    // 3 * 100 + 156 * 100 / 256, and 200 ms for the addresses.
+    expect(last.atMs - killedAt).toBeLessThan(361 + 200 + SLACK_MS)
+    expect(await pings("198.18.7.207")).toBe(true)
+    const stoppedAt = epochMs()
+    second.process.signal("SIGTERM")
+    const gone = await eventually(
+      () => watch.events("198.18.7.207").find(({ type }) => type === "removed"),
+      { intervalMs: 5 },
+    )
+    expect(gone.atMs - stoppedAt).toBeLessThan(150 + SLACK_MS)
+    expect(await second.process.exited).toBe(0)
+  }, 30_000)
+
+  test("go with one lease when the process hangs, and are back when it wakes", async () => {
+    const router = await startRouter(a, [config()])
+    await router.reaches("active")
+    await eventually(async () => (await held(a)).length === 2000)
+    router.process.signal("SIGSTOP")
+    const hungAt = epochMs()
+    await eventually(async () => (await held(a)).length === 0, { timeoutMs: 5000, intervalMs: 50 })
+    expect(epochMs() - hungAt).toBeLessThan(2600 + SLACK_MS)
+    router.process.signal("SIGCONT")
+    await eventually(async () => (await held(a)).length === 2000, { timeoutMs: 10_000 })
+  }, 30_000)
+
+  test("cost next to nothing to keep", async () => {
+    const announce = { count: 1, delayMs: 0, refreshMs: 0 }
+    const router = await startRouter(a, [config({ announce })])
+    const pid = router.process.pid
+    await router.reaches("active")
+    await Bun.sleep(7000) // probes for conflicts end after 6 s
+    const before = cpuMs(pid)
+    await Bun.sleep(3000)
+    expect(cpuMs(pid) - before).toBeLessThan(240)
+  }, 30_000)
+
+  test("have a lease each where promote_secondaries of all interfaces is on", async () => {
+    await a.sysctl({ "net.ipv4.conf.all.promote_secondaries": 1 })
+    const router = await startRouter(a, [config({ unadvertisedAddresses: services(40) })])
+    await router.reaches("active")
+    await eventually(async () => (await held(a)).length === 40)
+    await Bun.sleep(2500)
+    expect((await held(a)).length).toBe(40)
+    router.process.signal("SIGSTOP")
+    await eventually(async () => (await held(a)).length === 0, { timeoutMs: 5000 })
+  }, 20_000)
+})
+
+describe("addresses that change", () => {
+  const config = (unadvertisedAddresses: readonly Prefix[], change = {}) =>
+    routerConfig({ ...FAST, unadvertisedAddresses, ...change })
+
+  test("an active router stays active, misses no advert, and touches only what has changed", async () => {
+    const router = await startRouter(a, [config(services(1000))])
+    await router.reaches("active")
+    await eventually(async () => (await held(a)).length === 1000)
+    await Bun.sleep(1000)
+    const [adverts, arps] = [
+      await lan.capture({ filter: "ip proto 112" }),
+      await lan.capture({ filter: `arp and ether src ${await a.mac("eth0")}` }),
+    ]
+    const watch = await a.watchAddresses()
+    for (let step = 1; step <= 20; step += 1) {
+      await router.post({ type: "configure", routers: [config(services(1000, step))] })
+      await Bun.sleep(100)
+    }
+    await eventually(async () => (await held(a)).length === 1000)
+    expect(await held(a)).toContain("198.18.3.251")
+    expect(router.latest().transitions).toBe(2)
+    expect(leavings(router)).toEqual(
+      Array.from({ length: 20 }, (_, index) => [`198.18.0.${index}`]),
+    )
+    const times = (await adverts.fields(["frame.time_epoch"])).map(([at]) => Number(at) * 1000)
+    const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0))
+    expect(Math.max(...gaps)).toBeLessThan(100 + SLACK_MS)
+    const announced = "arp.opcode == 2 && arp.src.proto_ipv4 == arp.dst.proto_ipv4"
+    const sources = (await arps.fields(["arp.src.proto_ipv4"], announced)).map(([source]) => source)
+    expect([...new Set(sources)].toSorted()).toEqual(
+      Array.from({ length: 20 }, (_, index) => `198.18.3.${232 + index}`),
+    )
+    const touched = watch.all().map(({ address }) => address.split("/")[0] ?? "")
+    expect(touched.filter((each) => each === "198.18.2.0").length).toBeLessThan(2)
+    expect(watch.events(VIP).filter(({ type }) => type === "removed")).toEqual([])
+  }, 30_000)
+
+  test("a backup whose addresses change all the time still takes over", async () => {
+    const first = await startRouter(a, [config([], { priority: 150 })])
+    await first.reaches("active")
+    const second = await startRouter(b, [config([])])
+    await second.reaches("backup")
+    let isOver = false
+    const changes = (async () => {
+      for (let step = 1; !isOver; step += 1) {
+        await second.post({ type: "configure", routers: [config(services(3, step))] })
+        await Bun.sleep(50)
+      }
+    })()
+    await Bun.sleep(300)
+    const killedAt = epochMs()
+    first.process.signal("SIGKILL")
+    await second.reaches("active")
+    expect(epochMs() - killedAt).toBeLessThan(361 + SLACK_MS)
+    isOver = true
+    await changes
+    await eventually(async () => (await held(b)).length === 3)
+  }, 20_000)
+
+  test("an address that becomes an advertised one stays", async () => {
+    const [moved] = prefixes("198.18.0.5")
+    if (moved === undefined) throw new Error("no prefix")
+    const router = await startRouter(a, [config(services(10))])
+    await router.reaches("active")
+    const others = services(10).filter(({ address }) => address !== moved.address)
+    const addresses = [...prefixes(VIP), moved]
+    await router.post({ type: "configure", routers: [config(others, { addresses })] })
+    await eventually(async () =>
+      (await a.ip("address show dev cw-edge")).includes("198.18.0.5/32 scope"),
+    )
+    expect(leavings(router)).toEqual([])
+    await router.process.stop()
+    expect(await a.ip("route show table local")).not.toContain("198.18.0.5")
+  }, 20_000)
+})
+
+test("on the interface: 1,000 with leases that last longer, cleared away after a crash", async () => {
+  const unadvertisedAddresses = services(1000)
+  const config = routerConfig({ ...FAST, placement: "interface", unadvertisedAddresses })
+  const first = await startRouter(a, [config])
+  await first.reaches("active")
+  await eventually(async () => (await held(a, "eth0")).length === 1000)
+  await Bun.sleep(5000)
+  expect((await held(a, "eth0")).length).toBe(1000)
+  await first.process.stop({ signal: "SIGKILL" })
+  const startedAt = epochMs()
+  const second = await startRouter(a, [routerConfig({ ...FAST, priority: 1 })], { ready: false })
+  await eventually(async () => (await held(a, "eth0")).length === 0, { timeoutMs: 3000 })
+  expect(epochMs() - startedAt).toBeLessThan(3000)
+  expect(second.logs()).toContain("info: Removed addresses that a previous run left behind")
+}, 30_000)
+
+test("keepalived, which knows none of the 1,000, stays a content peer and backs the router up", async () => {
+  const config = routerConfig({ priority: 150, ...FAST, unadvertisedAddresses: services(1000) })
+  const router = await startRouter(a, [config])
+  await router.reaches("active")
+  const keepalived = await startKeepalived(
+    b,
+    keepalivedConfig({
+      interface: "eth0",
+      virtualRouterId: 51,
+      priority: 100,
+      advertInterval: 0.1,
+      addresses: [`${VIP}/32`],
+      extra: `virtual_ipaddress_excluded {
+        198.18.0.0/32
+        198.18.3.231/32
+      }`,
+    }),
+  )
+  await Bun.sleep(1500)
+  expect(keepalived.state).toBe("BACKUP")
+  await router.process.stop()
+  await eventually(() => keepalived.state === "MASTER", { what: "keepalived to be MASTER" })
+  await eventually(() => pings("198.18.3.231"), { what: "keepalived to answer" })
+  expect(keepalived.process.output).not.toMatch(/[Ii]nvalid|mismatch|wrong|expected/)
+}, 30_000)
