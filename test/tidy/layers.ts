@@ -23,6 +23,11 @@ const SERVANTS: Readonly<Record<string, readonly string[]>> = {
   tls: ["connection"],
 }
 
+/** Domains whose reading of a machine's answer its tests ask for: what a route does, say. */
+const TEST_WITNESSES: Readonly<Record<string, readonly string[]>> = {
+  kubernetes: ["http", "tls"],
+}
+
 /** Values and pure helpers that any machine may build on. */
 const FOUNDATION = ["net", "wire", "pool", "metrics"]
 
@@ -88,7 +93,8 @@ function allowedFolders(path: string): readonly string[] | undefined {
   if (folder === "") return ["commands"]
   if (!DOMAINS.includes(folder)) return FOLDERS[folder]
   if (isTest(path)) {
-    return [...FOUNDATION, "linux", "log", "config", ...(SERVANTS[folder] ?? [])]
+    const others = [...(SERVANTS[folder] ?? []), ...(TEST_WITNESSES[folder] ?? [])]
+    return [...FOUNDATION, "linux", "log", "config", ...others]
   }
   return isShell(path)
     ? [...FOUNDATION, "linux", "log", "type config", ...(SERVANTS[folder] ?? [])]
