@@ -499,7 +499,7 @@ const FIRST_ROUTE = {
     scope: "all",
     exempt: [{ address: "10.1.0.0", length: 16 }],
   },
-  basicAuth: { realm: "r", usersFile: "/users", users: { ann: `$2b$05$${"x".repeat(53)}` } },
+  basicAuth: { realm: "r", usersFile: "/users", users: { ann: `$2y$05$${"x".repeat(53)}` } },
   forwardAuth: {
     pool: "p",
     path: "/check?a=1",

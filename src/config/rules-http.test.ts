@@ -15,6 +15,6 @@ test.each(CASES.map((one, index) => [index + 1, one.expected[0] ?? "accepted", o
 test("http-documents.txt is read to its end", () => {
   expect(CASES.length).toBe(20)
   expect(CASES.at(-1)?.expected.at(-1)).toBe(
-    "9:29 warning: /b names nobody: every request is refused",
+    "hint: Make them anew with htpasswd -B /c NAME",
   )
 })

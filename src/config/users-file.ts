@@ -1,7 +1,9 @@
 /**
- * A file of users and password hashes as `htpasswd -B` writes it. Only bcrypt and argon2 are taken:
- * the other formats of htpasswd (MD5, SHA-1, crypt) can be guessed by the billion.
+ * A file of users and password hashes as `htpasswd` writes it. bcrypt and argon2 are what is asked
+ * for; the older formats (MD5, SHA-1) are taken with a warning, since they can be guessed by the
+ * billion. Those of crypt(3) are not.
  */
+import { isStrongHash, isVerifiableHash } from "../net/password-hash.ts"
 import { type Context, INVALID, type Invalid } from "./decode.ts"
 import type { TomlNode } from "./toml.ts"
 
@@ -23,16 +25,18 @@ export function readUsers(node: TomlNode, path: string, context: Context): Users
     if (line === "" || line.startsWith("#")) continue
     const colon = line.indexOf(":")
     const hash = line.slice(colon + 1)
-    if (colon < 1 || !HASH.test(hash)) {
-      const message = `Line ${index + 1} of ${path} is not a name and a bcrypt or argon2 hash`
+    if (colon < 1 || !isVerifiableHash(hash)) {
+      const message = `Line ${index + 1} of ${path} is not a name and a hash of bcrypt, argon2, MD5 or SHA-1`
       report.error(node, message, `Make it with htpasswd -B ${path} NAME`)
       return INVALID
     }
-    // The same algorithm under the name that PHP and htpasswd gave it.
-    users.set(line.slice(0, colon), hash.replace(/^\$2y\$/, "$2b$"))
+    users.set(line.slice(0, colon), hash)
+  }
+  const weak = [...users.values()].filter((hash) => !isStrongHash(hash)).length
+  if (weak > 0) {
+    const message = `${weak} of the hashes in ${path} are of a kind that can be guessed quickly`
+    report.warning(node, message, `Make them anew with htpasswd -B ${path} NAME`)
   }
   if (users.size === 0) report.warning(node, `${path} names nobody: every request is refused`)
   return Object.fromEntries(users)
 }
-
-const HASH = /^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$|^\$argon2(id|i|d)\$[\w=,$+/.-]+$/

@@ -22,7 +22,8 @@ import type {
   ToDataThread,
 } from "../dataplane/messages.ts"
 import { RateTable } from "../http/actions/rate-table.ts"
-import { allocateHttpCounters, type HttpCounters, httpCounters } from "../http/counters.ts"
+import { HTTP_COUNTERS_BYTES, type HttpCounters, httpCounters } from "../http/counters.ts"
+import type { PasswordVerdict } from "../http/route.ts"
 import { monotonicNow } from "../linux/clock.ts"
 import type { Fd } from "../linux/fd.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
@@ -323,7 +324,8 @@ export class DataThreads {
         return thread.answer(message.id)
       case "verify-password": {
         const { id, password, hash } = message
-        const answer = (isRight: boolean) => thread.mailbox.post({ type: "password", id, isRight })
+        const answer = (verdict: PasswordVerdict) =>
+          thread.mailbox.post({ type: "password", id, verdict })
         return this.#passwords.verify({ password, hash, answer })
       }
       case "access":

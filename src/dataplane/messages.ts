@@ -7,8 +7,10 @@
  */
 
 import type { HttpConfig } from "../config/http-config.ts"
+import type { PasswordVerdict } from "../http/route.ts"
 import type { HttpRecord } from "../http/shell/context.ts"
 import type { MailboxAddress } from "../linux/mailbox.ts"
+import type { SharedMemoryAddress } from "../linux/shared-memory.ts"
 import type { Address, Endpoint } from "../net/address.ts"
 import type { PoolSpec } from "../pool/pool.ts"
 import type { StreamRecord } from "../stream/context.ts"
@@ -81,7 +83,7 @@ export type ToDataThread =
   /** Servers that went down: close their connections where the pool asks for it. */
   | { readonly type: "servers-down"; readonly slots: readonly number[] }
   /** Answer to `verify-password`. */
-  | { readonly type: "password"; readonly id: number; readonly isRight: boolean }
+  | { readonly type: "password"; readonly id: number; readonly verdict: PasswordVerdict }
   /** Reset what is still open and end. */
   | { readonly type: "stop" }
   /** Fault injection for the tests, refused unless the process was started with it enabled. */
@@ -127,7 +129,7 @@ export interface DataThreadStart {
   readonly sessionsMax: number
   readonly serverCounters: readonly SharedArrayBuffer[]
   readonly listenerCounters: readonly SharedArrayBuffer[]
-  readonly httpCounters: readonly SharedArrayBuffer[]
+  readonly httpCounters: readonly SharedMemoryAddress[]
   /** The table of `rate_limit`, of all threads together. */
   readonly rates: SharedArrayBuffer
   /** Allows `fault` messages. */

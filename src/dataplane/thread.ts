@@ -10,6 +10,7 @@ import { SessionBudget } from "../connection/session-budget.ts"
 import { RateTable } from "../http/actions/rate-table.ts"
 import { StickyServers } from "../http/actions/sticky.ts"
 import { httpCounters } from "../http/counters.ts"
+import type { PasswordVerdict } from "../http/route.ts"
 import type { HttpContext } from "../http/shell/context.ts"
 import { UpstreamConnections } from "../http/shell/upstream-connections.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
@@ -64,7 +65,7 @@ class DataThread implements Handler {
   readonly #listeners: Listeners
   readonly #faultInjection: boolean
   #accessRecords: AccessRecord[] = []
-  readonly #passwordAnswers = new Map<number, (isRight: boolean) => void>()
+  readonly #passwordAnswers = new Map<number, (verdict: PasswordVerdict) => void>()
   #nextPasswordId = 1
   #isStopping = false
   #isDebugging = false
@@ -161,7 +162,7 @@ class DataThread implements Handler {
         return this.#endConnections("server_down", (live) => live.endsWithServer(slots))
       }
       case "password":
-        this.#passwordAnswers.get(message.id)?.(message.isRight)
+        this.#passwordAnswers.get(message.id)?.(message.verdict)
         this.#passwordAnswers.delete(message.id)
         return
       case "stop":
@@ -175,7 +176,7 @@ class DataThread implements Handler {
 
   #verifyPassword(
     asked: { readonly password: string; readonly hash: string },
-    answer: (isRight: boolean) => void,
+    answer: (verdict: PasswordVerdict) => void,
   ): () => void {
     const id = this.#nextPasswordId++
     this.#passwordAnswers.set(id, answer)

@@ -95,12 +95,15 @@ export interface HeldRequest {
   readonly now: Instant
 }
 
+/** busy: too many wait to be verified; ask again. */
+export type PasswordVerdict = "right" | "wrong" | "busy"
+
 /** Is this the password? Slow by design (bcrypt, argon2), so not for a data thread. */
 export interface PasswordQuestion {
   readonly type: "password"
   readonly password: string
   readonly hash: string
-  settle(isRight: boolean, request: HeldRequest): Decision
+  settle(verdict: PasswordVerdict, request: HeldRequest): Decision
 }
 
 /** May this request pass? For a server of `pool`, which gets a GET with the request's fields. */

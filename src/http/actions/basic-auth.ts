@@ -14,11 +14,14 @@ import type { Gate, GatedRoute } from "./action.ts"
 export class BasicAuthGate implements Gate {
   readonly #challenge: string
   readonly #users: ReadonlyMap<string, string>
+  readonly #nobody: string
   readonly #known = new Map<string, Known>()
 
   constructor({ realm, users }: BasicAuthConfig) {
     this.#challenge = `WWW-Authenticate: Basic realm="${realm}", charset="UTF-8"\r\n`
     this.#users = new Map(Object.entries(users))
+    const [anybody = NOBODY] = this.#users.values()
+    this.#nobody = anybody
   }
 
   check(request: RouteRequest, route: GatedRoute): Decision | undefined {
@@ -40,13 +43,15 @@ export class BasicAuthGate implements Gate {
     const { name, password } = credentials
     const resume = route.after(this, request)
     const refusal = this.#refuse(route, request)
+    const busy = routeResponse(route, { status: 503, fields: "Retry-After: 1\r\n" }, request)
     return {
       type: "password",
       password,
       // An unknown name takes as long as a known one, so that names cannot be tried out.
-      hash: this.#users.get(name) ?? NOBODY,
-      settle: (isRight, held) => {
-        const isGranted = isRight && this.#users.has(name)
+      hash: this.#users.get(name) ?? this.#nobody,
+      settle: (verdict, held) => {
+        if (verdict === "busy") return busy
+        const isGranted = verdict === "right" && this.#users.has(name)
         this.#remember(key, isGranted, held.now)
         return isGranted ? resume(held) : refusal
       },

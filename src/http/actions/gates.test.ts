@@ -2,7 +2,7 @@
  * What a request must pass before its route answers: networks, CORS, limits, passwords, permission.
  */
 import { describe, expect, test } from "bun:test"
-import { parseAddress } from "../../net/address.ts"
+import { type Address, parseAddress } from "../../net/address.ts"
 import { instant } from "../../net/time.ts"
 import {
   decide,
@@ -116,6 +116,65 @@ describe("cors", () => {
   })
 })
 
+describe("the client behind a proxy that is believed", () => {
+  const table = routeTable(route("a", 'allow = ["203.0.113.0/24", "2001:db8::/32"]'))
+  const proxies = new Set(["10.0.0.1", "10.0.0.2", "fd00::1"])
+  const trusts = (address: string) => proxies.has(address)
+  const through = (client: string, ...fields: string[]) => {
+    const origin = { ...from(client), isTrusted: trusts(client), trusts }
+    return outcome(table.decide(requestHead("/", fields), origin, instant(0)))
+  }
+
+  test.each([
+    ["10.0.0.1", ["X-Forwarded-For: 203.0.113.7"], "a"],
+    ["10.0.0.1", ["X-Forwarded-For: 198.51.100.7"], "403"],
+    // Only what trusted proxies have added counts; who comes before them may write anything.
+    ["10.0.0.1", ["X-Forwarded-For: 203.0.113.7, 198.51.100.7"], "403"],
+    ["10.0.0.1", ["X-Forwarded-For: 198.51.100.7, 203.0.113.7, 10.0.0.2"], "a"],
+    ["10.0.0.1", ["X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 10.0.0.2"], "a"],
+    ["10.0.0.1", ["X-Forwarded-For: 203.0.113.7:40000"], "a"],
+    ["fd00::1", ["X-Forwarded-For: [2001:db8::7]:40000"], "a"],
+    ["fd00::1", ["X-Forwarded-For: 2001:DB8:0::7"], "a"],
+    ["10.0.0.1", ["X-Forwarded-For: 203.0.113.7, unknown"], "403"],
+    ["10.0.0.1", ["X-Forwarded-For:"], "403"],
+    ["10.0.0.1", [], "403"],
+    ["198.51.100.7", ["X-Forwarded-For: 203.0.113.7"], "403"],
+    ["203.0.113.7", ["X-Forwarded-For: 198.51.100.7"], "a"],
+  ] as const)("of %s with %j: %s", (client, fields, expected) => {
+    expect(through(client, ...fields)).toBe(expected)
+  })
+})
+
+describe("tls_redirect", () => {
+  const keys = 'tls_redirect = true; deny = ["0.0.0.0/0"]'
+
+  test("answers 308 before any other gate, and lets TLS pass to them", () => {
+    const table = routeTable(route("a", keys))
+    const plain = responded(decide(table, "k8s.com/a/../b?c=1"))
+    expect([plain.status, plain.fields]).toEqual([308, "Location: https://k8s.com/b?c=1\r\n"])
+    const secure = table.decide(requestHead("/"), { ...ORIGIN, isTls: true }, instant(0))
+    expect(outcome(secure)).toBe("403")
+  })
+
+  test("names the port of the listener's TLS bind", () => {
+    const http = httpConfig(route("a", "tls_redirect = true"))
+    const bind = { endpoint: { address: "::" as Address, port: 8443 }, tls: true }
+    const table = new RouteTable({ http: { ...http, bind: [...http.bind, bind] }, rows: [] })
+    expect(responded(decide(table, "k8s.com/")).fields).toBe("Location: https://k8s.com:8443/\r\n")
+  })
+
+  test.each([
+    [true, "https", "a"],
+    [true, "HTTPS", "a"],
+    [true, "http", "308"],
+    [false, "https", "308"],
+  ])("of a proxy, believed: %s, that says %s: %s", (isTrusted, proto, expected) => {
+    const table = routeTable(route("a", "tls_redirect = true"))
+    const head = requestHead("/", [`X-Forwarded-Proto: ${proto}`])
+    expect(outcome(table.decide(head, { ...ORIGIN, isTrusted }, instant(0)))).toBe(expected)
+  })
+})
+
 describe("rate_limit", () => {
   const decideAt = (table: RouteTable, ms: number, client = "192.0.2.1", fields: string[] = []) =>
     outcome(table.decide(requestHead("/", fields), from(client), instant(ms)))
@@ -151,6 +210,28 @@ describe("rate_limit", () => {
     const preflight = ["Origin: https://a", "Access-Control-Request-Method: PUT"]
     const options = () => table.decide(requestHead("OPTIONS /", preflight), ORIGIN, instant(0))
     expect([outcome(options()), outcome(options())]).toEqual(["204", "204"])
+  })
+})
+
+describe("rate_limit of several routes", () => {
+  const limit = (scope: string, more = "") =>
+    `rate_limit = { requests = 1, per = "1m", scope = "${scope}"${more} }`
+  const both = (first: string, second: string) =>
+    routeTable(`${route("a", `path = "/a"; ${first}`)}${route("b", `path = "/b"; ${second}`)}`)
+
+  test("counts those of one scope together, and others for themselves", () => {
+    const shared = both(limit("s"), limit("s"))
+    expect(["/a", "/b"].map((line) => outcome(decide(shared, line)))).toEqual(["a", "429"])
+    const apart = both(limit("s"), limit("t"))
+    expect(["/a", "/b"].map((line) => outcome(decide(apart, line)))).toEqual(["a", "b"])
+    const bare = both(limit(""), limit(""))
+    expect(["/a", "/b"].map((line) => outcome(decide(bare, line)))).toEqual(["a", "b"])
+  })
+
+  test("does not count who is exempt", () => {
+    const table = both(limit("", ', exempt = ["192.0.2.0/24"]'), limit(""))
+    expect(["/a", "/a"].map((line) => outcome(decide(table, line)))).toEqual(["a", "a"])
+    expect(["/b", "/b"].map((line) => outcome(decide(table, line)))).toEqual(["b", "429"])
   })
 })
 
@@ -194,7 +275,7 @@ describe("basic_auth", () => {
     const head = requestHead("/x", credentials("ann:s\u00e9cret: 1"))
     const question = asked(routes.decide(head, ORIGIN, instant(0)))
     expect([question.password, question.hash]).toEqual(["s\u00e9cret: 1", HASH])
-    expect(outcome(question.settle(true, held(head)))).toBe("a")
+    expect(outcome(question.settle("right", held(head)))).toBe("a")
     expect(outcome(routes.decide(head, ORIGIN, instant(59_999)))).toBe("a")
     asked(routes.decide(head, ORIGIN, instant(60_000)))
   })
@@ -203,22 +284,31 @@ describe("basic_auth", () => {
     const routes = table()
     const head = requestHead("/", credentials("ann:wrong"))
     const question = asked(routes.decide(head, ORIGIN, instant(0)))
-    expect(outcome(question.settle(false, held(head)))).toBe("401")
+    expect(outcome(question.settle("wrong", held(head)))).toBe("401")
     expect(responded(routes.decide(head, ORIGIN, instant(1999))).question).toBeUndefined()
     asked(routes.decide(head, ORIGIN, instant(2000)))
+  })
+
+  test("answers 503 while too many passwords wait, and asks again the next time", () => {
+    const routes = table()
+    const head = requestHead("/", credentials("ann:x"))
+    const busy = asked(routes.decide(head, ORIGIN, instant(0))).settle("busy", held(head))
+    expect(responded(busy)).toMatchObject({ status: 503, fields: "Retry-After: 1\r\n" })
+    asked(routes.decide(head, ORIGIN, instant(1)))
   })
 
   test("asks also for a name that does not exist, and never lets it in", () => {
     const head = requestHead("/", credentials("bob:x"))
     const question = asked(table().decide(head, ORIGIN, instant(0)))
-    expect(question.hash).toStartWith("$2b$10$")
-    expect(outcome(question.settle(true, held(head)))).toBe("401")
+    // It takes as long as a name that exists.
+    expect(question.hash).toBe(HASH)
+    expect(outcome(question.settle("right", held(head)))).toBe("401")
   })
 
   test("a name from the prototype of objects is no name", () => {
     const head = requestHead("/", credentials("constructor:x"))
     const question = asked(table().decide(head, ORIGIN, instant(0)))
-    expect(outcome(question.settle(true, held(head)))).toBe("401")
+    expect(outcome(question.settle("right", held(head)))).toBe("401")
   })
 
   test("does not count again, and keeps what earlier gates added", () => {
@@ -227,7 +317,7 @@ describe("basic_auth", () => {
     const question = asked(routes.decide(head, ORIGIN, instant(0)))
     // In between the table decides another request.
     decide(routes, "/other")
-    const decision = forwarded(question.settle(true, held(head)))
+    const decision = forwarded(question.settle("right", held(head)))
     expect(decision.responseFields).toBe("Access-Control-Allow-Origin: *\r\n")
   })
 })
@@ -291,6 +381,24 @@ describe("forward_auth", () => {
     expect(responded(settled)).toMatchObject({ status: expected, fields: lines })
   })
 
+  test.each([
+    ["https://login.k8s.com", "?rd=http%3A%2F%2Fk8s.com%2Fapi%2Fx%3Fy%3D1"],
+    ["https://login.k8s.com/a?b", "&rd=http%3A%2F%2Fk8s.com%2Fapi%2Fx%3Fy%3D1"],
+    ["https://login.k8s.com/a?rd=/home", ""],
+  ])("with signin_url = %s a 401 is the way there", (url, added) => {
+    const auth = `forward_auth = { pool = "b", signin_url = "${url}" }`
+    const signing = routeTable(route("a", auth))
+    const { question } = responded(decide(signing, "k8s.com/api/x?y=1"))
+    if (question?.type !== "permission") throw new Error("No permission was asked for")
+    const head = held(requestHead("k8s.com/api/x?y=1"))
+    const refusal = responded(question.settle(answer(401, { "set-cookie": "a=1" }), head))
+    expect([refusal.status, refusal.fields]).toEqual([
+      302,
+      `Location: ${url}${added}\r\nSet-Cookie: a=1\r\n`,
+    ])
+    expect(responded(question.settle(answer(403), head)).status).toBe(403)
+  })
+
   test("comes after the password", () => {
     const auth = 'basic_auth = { users_file = "/users" }'
     const users = { "/users": `ann:$2b$05$${"x".repeat(53)}\n` }
@@ -299,7 +407,7 @@ describe("forward_auth", () => {
     const head = requestHead("/", [`Authorization: Basic ${btoa("ann:x")}`])
     const first = responded(routes.decide(head, ORIGIN, instant(0))).question
     if (first?.type !== "password") throw new Error("No password was asked for")
-    const second = responded(first.settle(true, held(head))).question
+    const second = responded(first.settle("right", held(head))).question
     if (second?.type !== "permission") throw new Error("No permission was asked for")
     expect(outcome(second.settle(answer(200), held(head)))).toBe("a")
   })

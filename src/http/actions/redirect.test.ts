@@ -36,6 +36,15 @@ describe("a redirect changes what it names and keeps the rest", () => {
     expect(`${status} ${fields}`).toBe(`${expected.replace(" ", " Location: ")}\r\n`)
   })
 
+  test.each([
+    ['{ path = "/new", drop_query = true }', "http://k8s.com/new"],
+    ['{ path = "/new?c", drop_query = true }', "http://k8s.com/new?c"],
+    ['{ host = "x.org", drop_query = true }', "http://x.org"],
+  ])("%s leaves nothing of what was asked for", (value, location) => {
+    const { fields } = responded(decide(routeTable(redirect(value)), "k8s.com/a?b"))
+    expect(fields).toBe(`Location: ${location}\r\n`)
+  })
+
   test("rewrite replaces the matched prefix", () => {
     const table = routeTable(redirect('{ host = "x.org" }', 'path = "/old"\nrewrite = "/new"\n'))
     expect(responded(decide(table, "k8s.com/old/a?b")).fields).toBe(

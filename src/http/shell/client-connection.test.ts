@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { ECONNRESET } from "../../linux/errno.ts"
 import type { Endpoint } from "../../net/address.ts"
 import { forward, Harness, LOOPBACK, type Peer, routeOf, type Server } from "../fixtures/harness.ts"
-import type { RespondDecision } from "../route.ts"
+import type { PasswordVerdict, RespondDecision } from "../route.ts"
 
 const RESET = -ECONNRESET
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -322,14 +322,16 @@ describe("time", () => {
 })
 
 describe("a question", () => {
-  const question = (settle: (isRight: boolean) => ReturnType<typeof forward> | RespondDecision) =>
+  const question = (
+    settle: (verdict: PasswordVerdict) => ReturnType<typeof forward> | RespondDecision,
+  ) =>
     respond({
       status: 401,
       question: {
         type: "password",
         password: "secret",
         hash: "h",
-        settle: (isRight) => settle(isRight),
+        settle: (verdict) => settle(verdict),
       },
     })
 
@@ -337,7 +339,9 @@ describe("a question", () => {
     const at = harness.listen({
       decide: (head) => {
         const isFirst = head.bytes.toString("latin1", head.pathStart, head.pathEnd) === "/first"
-        return isFirst ? question((isRight) => (isRight ? forward() : respond())) : respond()
+        return isFirst
+          ? question((verdict) => (verdict === "right" ? forward() : respond()))
+          : respond()
       },
     })
     const client = ask(
@@ -347,7 +351,7 @@ describe("a question", () => {
     harness.until("the question", () => harness.asked.length === 1)
     harness.settle()
     expect([client.got, harness.asked[0]?.password]).toEqual(["", "secret"])
-    harness.asked[0]?.answer(true)
+    harness.asked[0]?.answer("right")
     const peer = server.accept()
     expect(peer.takeHead()[0]).toBe("POST /first HTTP/1.1")
     peer.take("hello")

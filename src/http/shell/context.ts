@@ -13,7 +13,7 @@ import type { ServerBoard } from "../../pool/server-board.ts"
 import type { ServerCounters } from "../../pool/server-counters.ts"
 import type { HttpCounters, HttpEndReason } from "../counters.ts"
 import type { HeadLimits } from "../head.ts"
-import type { Routes } from "../route.ts"
+import type { PasswordVerdict, Routes } from "../route.ts"
 import type { UpstreamConnections } from "./upstream-connections.ts"
 
 export interface HttpContext {
@@ -33,7 +33,7 @@ export interface HttpContext {
   /** Asks the control thread; returns what cancels the asking. */
   verifyPassword(
     asked: { readonly password: string; readonly hash: string },
-    answer: (isRight: boolean) => void,
+    answer: (verdict: PasswordVerdict) => void,
   ): () => void
   accessLog: ((record: HttpRecord) => void) | undefined
   log(

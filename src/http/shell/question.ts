@@ -44,8 +44,8 @@ function askPassword(
   settled: Settled,
 ): () => void {
   const { password, hash } = question
-  return client.context.verifyPassword({ password, hash }, (isRight) => {
-    settled((request) => question.settle(isRight, request))
+  return client.context.verifyPassword({ password, hash }, (verdict) => {
+    settled((request) => question.settle(verdict, request))
   })
 }
 
