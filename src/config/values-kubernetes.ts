@@ -19,11 +19,7 @@ export const namespaceName: Decoder<string> = dnsName("the name of a namespace",
 
 export const serviceName: Decoder<string> = dnsName("the name of a Service", SERVICE_NAME)
 
-/** Also "" where there is to be none. */
-export const ingressClassName: Decoder<string> = dnsName(
-  "the name of an IngressClass",
-  new RegExp(`^$|${SUBDOMAIN.source}`),
-)
+export const ingressClassName: Decoder<string> = dnsName("the name of an IngressClass", SUBDOMAIN)
 
 export const loadBalancerClassName: Decoder<string> = scalar(
   'a load balancer class such as "causeway.dev/edge"',
