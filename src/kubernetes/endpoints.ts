@@ -125,7 +125,7 @@ function collect(
   return { found, seen, omitted }
 }
 
-/** Of two words on one endpoint the ready one; then, so that order means nothing, the lesser pod. */
+/** Of two words on one endpoint the ready one; then, so that order is nothing, the lesser pod. */
 function preferred(next: Found, known: Found | undefined): Found {
   if (known === undefined) return next
   if (known.isReady !== next.isReady) return known.isReady ? known : next
@@ -139,7 +139,7 @@ function useOf(
 ): { readonly address: Address; readonly isReady: boolean } | OmittedReason {
   const [address] = addresses
   if (address === undefined) return "no_address"
-  if (UNUSABLE.test(address)) return "unusable_address"
+  if (UNUSABLE_IPV4.test(address) || UNUSABLE_IPV6.test(address)) return "unusable_address"
   if (!families.includes(familyOf(address))) return "other_family"
   if (!isReady && !(isTerminating && isServing)) return "not_ready"
   return { address, isReady }
@@ -194,5 +194,5 @@ function whyNone({ query, name, slices, seen, omitted }: Emptiness): string {
  * What the API refuses in endpoints too: this host, loopback, link-local, multicast, broadcast, and
  * IPv4 in IPv6's clothes. Addresses are canonical text.
  */
-const UNUSABLE =
-  /^(?:(?:0|127|22[4-9]|2[34]\d|25[0-5])\.|169\.254\.|::1?$|::ffff:|fe[89ab][0-9a-f]:|ff[0-9a-f]{2}:)/
+const UNUSABLE_IPV4 = /^(?:0|127|169\.254|22[4-9]|2[34]\d|25[0-5])\./
+const UNUSABLE_IPV6 = /^(?:::1?$|::ffff:|fe[89ab][0-9a-f]:|ff[0-9a-f]{2}:)/

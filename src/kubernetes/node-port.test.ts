@@ -56,7 +56,7 @@ describe("nodePortServers()", () => {
     expect(text(find({ nodes: [N1] }, { port: 80 }))).toEqual(["n1 192.0.2.11 30080"])
   })
 
-  test("leaves out nodes that are not Ready or excluded, and keeps a deleted one in reserve", () => {
+  test("leaves out nodes not Ready or excluded, and keeps a deleted one in reserve", () => {
     const nodes = [
       node("down", { internalIPs: ["192.0.2.21"], isReady: false }),
       node("excluded", { internalIPs: ["192.0.2.22"], meta: { labels: EXCLUDE } }),

@@ -1,6 +1,6 @@
 /**
  * Servers of a pool with `reach = "node_port"`: the nodes' InternalIPs at the Service's nodePort,
- * for edges to which the pods' networks cannot be routed. kube-proxy on the node goes on from there.
+ * for edges to which the pods' networks cannot be routed. From there kube-proxy goes on.
  *
  * A node counts while it is Ready. Cordoning (`spec.unschedulable`) keeps new pods away, not
  * traffic, so it changes nothing here, as in the service controllers of the clouds (KEP-3458). A
@@ -33,7 +33,7 @@ export interface NodePortView {
   readonly slices: readonly EndpointSlice[]
 }
 
-/** `omitted` counts nodes: all those left out are "not_ready" here but for their family. */
+/** `omitted.not_ready` counts the nodes left out, for whatever reason but their family. */
 export function nodePortServers(query: ServersQuery, view: NodePortView): ServersFound {
   const answer = findServicePort(query, view.service)
   if (!answer.ok) return noServers(answer.reason)
@@ -79,7 +79,7 @@ function isUsable({ isReady, meta }: Node): boolean {
   return isReady && meta.labels[EXCLUDED] === undefined
 }
 
-/** By name: has a ready endpoint (true), or only serving ones that terminate. Undefined: any will do. */
+/** By name: has a ready endpoint (true), or only terminating ones. Undefined: any node will do. */
 function localNodes(
   { service, slices }: KnownService,
   portName: string,

@@ -2,9 +2,9 @@
  * Which networks the pods of each node are in. Three parties may say so, and who does is a fact of
  * the cluster, not of one node:
  *
- * - Calico's IPAM hands blocks to nodes (BlockAffinity). Where it does, `spec.podCIDRs` is only what
- *   the controller manager would have given, and often cut from the very same range: it would point
- *   at the wrong node.
+ * - Calico's IPAM hands blocks to nodes (BlockAffinity). Where it does, `spec.podCIDRs` is only
+ *   what the controller manager would have given, and often cut from the very same range: it would
+ *   point at the wrong node.
  * - Cilium's IPAM writes CiliumNode objects; the same holds.
  * - Otherwise (flannel, kubenet, host-local) `spec.podCIDRs` is the truth.
  *
