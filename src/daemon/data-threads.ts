@@ -29,6 +29,7 @@ import type { Fd } from "../linux/fd.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { Mailbox } from "../linux/mailbox.ts"
 import { canBeInterrupted } from "../linux/process.ts"
+import { SharedMemory } from "../linux/shared-memory.ts"
 import { disconnect, listenTcp, resetFd, shutdownListening } from "../linux/tcp.ts"
 import type { Address } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
@@ -129,7 +130,7 @@ export class DataThreads {
       sessionsMax,
       serverCounters: Array.from({ length: count }, allocateServerCounters),
       listenerCounters: Array.from({ length: count }, allocateListenerCounters),
-      httpCounters: Array.from({ length: count }, allocateHttpCounters),
+      httpCounters: Array.from({ length: count }, () => SharedMemory.allocate(HTTP_COUNTERS_BYTES)),
       rates: RateTable.allocate(crypto.getRandomValues(new Int32Array(1))[0] ?? 0),
       faultInjection,
     }
@@ -138,7 +139,7 @@ export class DataThreads {
     this.#ledger = new FdLedger(this.#buffers.ledger)
     this.serverCounters = this.#buffers.serverCounters.map(serverCounters)
     this.listenerCounters = this.#buffers.listenerCounters.map(listenerCounters)
-    this.httpCounters = this.#buffers.httpCounters.map(httpCounters)
+    this.httpCounters = this.#buffers.httpCounters.map((at) => httpCounters(new SharedMemory(at)))
   }
 
   get restarts(): number {

@@ -20,6 +20,7 @@ import { MailboxReader } from "../linux/mailbox.ts"
 import { PipePool } from "../linux/pipe.ts"
 import { threadId } from "../linux/process.ts"
 import { type Handler, Reactor } from "../linux/reactor.ts"
+import { SharedMemory } from "../linux/shared-memory.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
 import { LogLimiter } from "../log/log-limiter.ts"
 import { type Address, type Family, familyOf } from "../net/address.ts"
@@ -30,6 +31,7 @@ import type { StreamContext } from "../stream/context.ts"
 import { listenerCounters } from "../stream/listener-counters.ts"
 import { ClientTls } from "../tls/shell/client-tls.ts"
 import { Heartbeat } from "./heartbeat.ts"
+import { IdleCollection } from "./idle-collection.ts"
 import { Listeners } from "./listeners.ts"
 import type {
   AccessRecord,
@@ -77,7 +79,7 @@ class DataThread implements Handler {
     this.#faultInjection = start.faultInjection
     const allServerCounters = start.serverCounters.map(serverCounters)
     const allListenerCounters = start.listenerCounters.map(listenerCounters)
-    const allHttpCounters = start.httpCounters.map(httpCounters)
+    const allHttpCounters = start.httpCounters.map((at) => httpCounters(new SharedMemory(at)))
     const ledger = new FdLedger(start.ledger)
     ledger.take(this.#reactor.descriptor, start.owner)
     this.#ledger = ledger
@@ -122,10 +124,12 @@ class DataThread implements Handler {
   /** Returns when control says so; throws what no single connection can answer for. */
   run(): void {
     post({ type: "started" })
+    const collection = new IdleCollection(this.#reactor.now)
     while (!this.#isStopping) {
       this.#reactor.pass(PASS_WAIT_MS_MAX)
       this.#listeners.resumePaused()
       this.#flushAccess()
+      if (collection.isDue(this.#reactor.dispatched, this.#reactor.now)) Bun.gc(true)
     }
     this.#ledger.release(this.#reactor.descriptor)
     this.#reactor.close()

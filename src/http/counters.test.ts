@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test"
-import { allocateHttpCounters, countRequest, type HttpColumn, httpCounters } from "./counters.ts"
+import { CounterTable, doublesIn } from "../metrics/counter-table.ts"
+import { countRequest, HTTP_COLUMNS, type HttpColumn, httpCounters } from "./counters.ts"
 
 test("countRequest() counts the status by class and the duration by bound", () => {
-  const table = httpCounters(allocateHttpCounters())
+  const table = httpCounters(doublesIn(CounterTable.allocate(HTTP_COLUMNS.width, 256)))
   const requests = [
     [200, 1],
     [404, 1.5],

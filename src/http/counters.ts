@@ -2,7 +2,7 @@
  * What each data thread counts per `[[http]]` listener and per route; rows are handed out by the
  * control thread. Durations are a histogram with fixed bounds, so that edges can be added up.
  */
-import { CounterTable, counterColumns } from "../metrics/counter-table.ts"
+import { CounterTable, counterColumns, type SharedDoubles } from "../metrics/counter-table.ts"
 
 /** 131 072 rows × 41 columns × 8 bytes = 41 MiB of address space a thread, touched as used. */
 export const HTTP_ROWS_MAX = 131_072
@@ -79,12 +79,12 @@ export const HTTP_COLUMNS = counterColumns<HttpColumn>(
 
 export type HttpCounters = CounterTable<HttpColumn>
 
-export function allocateHttpCounters(): SharedArrayBuffer {
-  return CounterTable.allocate(HTTP_COLUMNS.width, HTTP_ROWS_MAX)
-}
+/** Of one thread's table. */
+export const HTTP_COUNTERS_BYTES =
+  HTTP_COLUMNS.width * HTTP_ROWS_MAX * Float64Array.BYTES_PER_ELEMENT
 
-export function httpCounters(buffer: SharedArrayBuffer): HttpCounters {
-  return new CounterTable(HTTP_COLUMNS, buffer)
+export function httpCounters(memory: SharedDoubles): HttpCounters {
+  return new CounterTable(HTTP_COLUMNS, memory)
 }
 
 const FIRST_DURATION = HTTP_COLUMNS.index.duration0
@@ -96,8 +96,9 @@ export function countRequest(
   row: number,
   request: { readonly status: number; readonly durationMs: number },
 ): void {
-  const { cells, columns } = table
-  const base = row * columns.width
+  const { columns } = table
+  const cells = table.cells(row)
+  const base = table.baseOf(row)
   const { status, durationMs } = request
   add(cells, base + columns.index.requests, 1)
   // Beyond 599 there are none; a server that says 999 has failed (RFC 9110 §15).

@@ -43,6 +43,7 @@ export class Reactor {
   /** The other of two lists that take turns, so that a pass makes no object. */
   #deferredBefore: Deferred[] = []
   #passes = 0
+  #dispatched = 0
 
   /**
    * `onProgress` is called after each wait and before each handler: a pass may be long, a handler
@@ -50,6 +51,11 @@ export class Reactor {
    */
   constructor(onProgress: () => void = () => {}) {
     this.#onProgress = onProgress
+  }
+
+  /** Events handled so far. */
+  get dispatched(): number {
+    return this.#dispatched
   }
 
   /** The descriptor of its epoll set. */
@@ -163,6 +169,7 @@ export class Reactor {
   #dispatch(fd: number, events: number): void {
     const handler = this.#handlers[fd]
     if (handler === undefined) return
+    this.#dispatched++
     this.#onProgress()
     try {
       handler.handle(fd, events)

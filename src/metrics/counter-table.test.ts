@@ -1,19 +1,20 @@
 import { expect, test } from "bun:test"
-import { CounterTable, counterColumns } from "./counter-table.ts"
+import { CounterTable, counterColumns, doublesIn } from "./counter-table.ts"
 
 const COLUMNS = counterColumns(["open", "total", "bytes"], ["open"])
 const ROWS = 4
 
 function table(buffer = CounterTable.allocate(COLUMNS.width, ROWS)) {
-  return new CounterTable(COLUMNS, buffer)
+  return new CounterTable(COLUMNS, doublesIn(buffer))
 }
 
 test("add() and get() address one cell, which another view of the buffer sees", () => {
-  const counters = table()
+  const buffer = CounterTable.allocate(COLUMNS.width, ROWS)
+  const counters = table(buffer)
   counters.add(2, "total", 3)
   counters.add(2, "total", 2 ** 40)
   counters.add(3, "open", 1)
-  const reader = table(counters.buffer)
+  const reader = table(buffer)
   expect(reader.get(2, "total")).toBe(1_099_511_627_779)
   expect(reader.get(3, "open")).toBe(1)
   expect([reader.get(2, "open"), reader.get(2, "bytes"), reader.get(1, "total")]).toEqual([0, 0, 0])

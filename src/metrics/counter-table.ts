@@ -13,6 +13,20 @@ export interface CounterColumns<Column extends string> {
   readonly gauges: readonly Column[]
 }
 
+/** Zeroed doubles that several threads see. */
+export interface SharedDoubles {
+  readonly length: number
+  /** A view of `count` of them from the `at`-th. */
+  doubles(at: number, count: number): Float64Array
+}
+
+export function doublesIn(buffer: SharedArrayBuffer): SharedDoubles {
+  return {
+    length: buffer.byteLength / Float64Array.BYTES_PER_ELEMENT,
+    doubles: (at, count) => new Float64Array(buffer, at * Float64Array.BYTES_PER_ELEMENT, count),
+  }
+}
+
 export function counterColumns<Column extends string>(
   names: readonly Column[],
   gauges: readonly Column[],
@@ -23,50 +37,84 @@ export function counterColumns<Column extends string>(
 
 export class CounterTable<Column extends string> {
   readonly columns: CounterColumns<Column>
-  readonly buffer: SharedArrayBuffer
-  /** Row-major; a hot path indexes it as `cells[row * width + column]`. */
-  readonly cells: Float64Array
+  readonly #memory: SharedDoubles
+  readonly #chunkCells: number
+  /** Views of `CHUNK_ROWS` rows each, made when one of them is looked at. */
+  readonly #chunks: (Float64Array | undefined)[]
 
-  constructor(columns: CounterColumns<Column>, buffer: SharedArrayBuffer) {
+  constructor(columns: CounterColumns<Column>, memory: SharedDoubles) {
     this.columns = columns
-    this.buffer = buffer
-    this.cells = new Float64Array(buffer)
+    this.#memory = memory
+    this.#chunkCells = CHUNK_ROWS * columns.width
+    this.#chunks = new Array(Math.ceil(memory.length / this.#chunkCells)).fill(undefined)
   }
 
   static allocate(width: number, rowsMax: number): SharedArrayBuffer {
     return new SharedArrayBuffer(width * rowsMax * Float64Array.BYTES_PER_ELEMENT)
   }
 
+  /** Where a row is: a hot path writes `cells(row)[baseOf(row) + column]`. */
+  cells(row: number): Float64Array {
+    return this.#chunks[row >> CHUNK_BITS] ?? this.#open(row >> CHUNK_BITS)
+  }
+
+  baseOf(row: number): number {
+    return (row & (CHUNK_ROWS - 1)) * this.columns.width
+  }
+
   get(row: number, column: Column): number {
-    return this.cells[row * this.columns.width + this.columns.index[column]] as number
+    return this.cells(row)[this.baseOf(row) + this.columns.index[column]] as number
   }
 
   add(row: number, column: Column, amount: number): void {
-    const at = row * this.columns.width + this.columns.index[column]
-    this.cells[at] = (this.cells[at] as number) + amount
+    const cells = this.cells(row)
+    const at = this.baseOf(row) + this.columns.index[column]
+    cells[at] = (cells[at] as number) + amount
   }
 
   /** Over all rows. */
   sumOf(column: Column): number {
     let sum = 0
-    for (let at = this.columns.index[column]; at < this.cells.length; at += this.columns.width) {
-      sum += this.cells[at] as number
-    }
+    this.#each(column, (cells, at) => {
+      sum += cells[at] as number
+    })
     return sum
   }
 
   clearRow(row: number): void {
-    const { width } = this.columns
-    this.cells.fill(0, row * width, (row + 1) * width)
+    const base = this.baseOf(row)
+    this.cells(row).fill(0, base, base + this.columns.width)
   }
 
   /** Sets every gauge to 0: the thread that held what they count is gone. */
   clearGauges(): void {
-    const { width, gauges, index } = this.columns
-    for (const gauge of gauges) {
-      for (let at = index[gauge]; at < this.cells.length; at += width) {
-        if (this.cells[at] !== 0) this.cells[at] = 0
-      }
+    for (const gauge of this.columns.gauges) {
+      this.#each(gauge, (cells, at) => {
+        if (cells[at] !== 0) cells[at] = 0
+      })
     }
   }
+
+  /** Visits a column through views that are not kept. */
+  #each(column: Column, visit: (cells: Float64Array, at: number) => void): void {
+    const { width, index } = this.columns
+    for (const chunk of this.#chunks.keys()) {
+      const cells = this.#chunks[chunk] ?? this.#view(chunk)
+      for (let at = index[column]; at < cells.length; at += width) visit(cells, at)
+    }
+  }
+
+  #open(chunk: number): Float64Array {
+    const cells = this.#view(chunk)
+    this.#chunks[chunk] = cells
+    return cells
+  }
+
+  #view(chunk: number): Float64Array {
+    const at = chunk * this.#chunkCells
+    return this.#memory.doubles(at, Math.min(this.#chunkCells, this.#memory.length - at))
+  }
 }
+
+const CHUNK_BITS = 7
+const CHUNK_ROWS = 1 << CHUNK_BITS

@@ -1,5 +1,5 @@
 /** What each data thread counts per server. Rows are slots of the `ServerBoard`. */
-import { CounterTable, counterColumns } from "../metrics/counter-table.ts"
+import { CounterTable, counterColumns, doublesIn } from "../metrics/counter-table.ts"
 import { SERVER_SLOTS_MAX } from "./server-board.ts"
 
 export type ServerColumn =
@@ -29,5 +29,5 @@ export function allocateServerCounters(): SharedArrayBuffer {
 }
 
 export function serverCounters(buffer: SharedArrayBuffer): ServerCounters {
-  return new CounterTable(SERVER_COLUMNS, buffer)
+  return new CounterTable(SERVER_COLUMNS, doublesIn(buffer))
 }

@@ -1,5 +1,5 @@
 /** What each data thread counts per stream; rows are handed out by the control thread. */
-import { CounterTable, counterColumns } from "../metrics/counter-table.ts"
+import { CounterTable, counterColumns, doublesIn } from "../metrics/counter-table.ts"
 import { END_REASONS, type EndReason } from "./end-reason.ts"
 
 export const LISTENER_ROWS_MAX = 16_384
@@ -24,5 +24,5 @@ export function allocateListenerCounters(): SharedArrayBuffer {
 }
 
 export function listenerCounters(buffer: SharedArrayBuffer): ListenerCounters {
-  return new CounterTable(LISTENER_COLUMNS, buffer)
+  return new CounterTable(LISTENER_COLUMNS, doublesIn(buffer))
 }

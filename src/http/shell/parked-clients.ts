@@ -73,26 +73,31 @@ export class ParkedClients extends LiveCrowd {
       this.#close(fd, "finish") // reset by the client: it is nobody's any more
       return undefined
     }
-    this.#idleSince.delete(fd)
+    this.#forget(fd)
     return new ClientConnection(this.#context, {
       transport: new PlainTransport(fd),
       address,
       port: this.#owner.settings.endpoint.port,
       owner: this.#owner,
-      isPeer: true,
+      proxied: undefined,
       isResumed: true,
     })
   }
 
   #close(fd: number, how: "finish" | "reset"): void {
     const { reactor, ledger, counters, budget } = this.#context
-    this.#idleSince.delete(fd)
+    this.#forget(fd)
     reactor.forget(fd)
     ledger.release(fd)
     if (how === "finish") closeFd(fd)
     else resetFd(fd)
     counters.add(this.#owner.settings.row, "connections", -1)
     budget.release(1)
+  }
+
+  #forget(fd: number): void {
+    this.#idleSince.delete(fd)
+    if (this.#idleSince.size === 0) this.#context.reactor.timers.cancel(this)
   }
 
   #deadlineOf(idleSince: Instant): Instant {
