@@ -9,7 +9,8 @@ export type WrittenResource = "services" | "endpointslices" | "ingresses" | "lea
 
 export type Write =
   /**
-   * JSON merge patch (RFC 7396). With `resourceVersion` the server answers 409 when the object has
+   * JSON merge patch (RFC 7396), or Kubernetes' strategic one, which merges a list such as
+   * `status.conditions` by its key and so leaves the entries of others alone. With `resourceVersion` the server answers 409 when the object has
    * changed since; the machine then sees the new state and thinks again.
    */
   | {
@@ -20,6 +21,8 @@ export type Write =
       readonly subresource: "" | "status"
       readonly resourceVersion: string | undefined
       readonly patch: Json
+      /** Default: "merge". */
+      readonly format?: "merge" | "strategic"
     }
   | {
       readonly type: "create"

@@ -129,6 +129,11 @@ export class Allocator {
     this.#freed(this.#uses.delete(key))
   }
 
+  /** Forgets all Services that are not among these. */
+  retain(isKnown: (key: ObjectKey) => boolean): void {
+    for (const key of this.#tracked.keys()) if (!isKnown(key)) this.delete(key)
+  }
+
   /** A write that gives the Service its planned addresses is about to leave. */
   asked(key: ObjectKey): void {
     const tracked = this.#tracked.get(key)
@@ -156,6 +161,19 @@ export class Allocator {
     return this.#tracked.get(key)?.placement ?? NOTHING
   }
 
+  /** Addresses that it has together with others against the rules of sharing. */
+  conflictsOf(key: ObjectKey): string[] {
+    const tracked = this.#tracked.get(key)
+    if (tracked === undefined) return []
+    return tracked.placement.addresses.flatMap(
+      (address) => this.#uses.refusal(address, tracked.user) ?? [],
+    )
+  }
+
+  requestOf(key: ObjectKey): AddressRequest | undefined {
+    return this.#tracked.get(key)?.request
+  }
+
   /** The pool an address belongs to: the first that has it. */
   poolOf(address: Address): AddressPool | undefined {
     return this.#setting.pools.find(({ addresses }) => addresses.contains(address))
@@ -163,12 +181,18 @@ export class Allocator {
 
   /**
    * Services that could have been promised something by whoever wrote before: those that lack
-   * something, and those for which a write of ours is under way.
+   * something there is, and those for which a write of ours is under way.
    */
   unsettled(): Service[] {
     return [...this.#tracked.values()]
-      .filter(({ key, asked }) => this.#wanting.has(key) || asked.length > 0)
+      .filter((tracked) => tracked.asked.length > 0 || this.#isPromisable(tracked))
       .map(({ service }) => service)
+  }
+
+  #isPromisable(tracked: Tracked): boolean {
+    if (!this.#wanting.has(tracked.key)) return false
+    const { missing } = this.#wishOf(tracked)
+    return this.#setting.pools.some(({ addresses }) => missing.some((each) => addresses.has(each)))
   }
 
   /** Addresses in use by pool, for status and metrics. */
