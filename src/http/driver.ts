@@ -6,6 +6,7 @@ import { decodeSockaddr } from "../linux/sockaddr.ts"
 import { peerSockaddr } from "../linux/tcp.ts"
 import type { Address, Prefix } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
+import type { ProxiedEndpoints } from "../wire/proxy-protocol.ts"
 import type { HttpEndReason } from "./counters.ts"
 import { ClientConnection, type ConnectionOwner } from "./shell/client-connection.ts"
 import type { HttpContext, HttpSettings } from "./shell/context.ts"
@@ -41,8 +42,8 @@ interface AcceptedClient {
   readonly address: Address
   /** Where it connected to. */
   readonly port: number
-  /** Not a proxy that speaks for somebody else. */
-  readonly isPeer: boolean
+  /** What a proxy has said: the address is not that of the socket's other end. */
+  readonly proxied: ProxiedEndpoints | undefined
 }
 
 export class HttpListener implements AcceptorOwner, ConnectionOwner {
@@ -103,7 +104,7 @@ export class HttpListener implements AcceptorOwner, ConnectionOwner {
     const { address } = decodeSockaddr(peerSockaddr)
     this.#context.counters.add(settings.row, "connections", 1)
     const { port } = settings.endpoint
-    const client = { fd, settings, address, port, isPeer: true }
+    const client = { fd, settings, address, port, proxied: undefined }
     if (settings.sendsProxyHeader?.(address) === true) return this.#awaitProxyHeader(client)
     this.#serve(client)
   }
@@ -117,9 +118,9 @@ export class HttpListener implements AcceptorOwner, ConnectionOwner {
       user: {
         received: (endpoints) => {
           if (endpoints === undefined) return this.#serve(proxy)
-          const { source, destination } = endpoints
-          const { port } = destination
-          this.#serve({ fd, settings, address: source.address, port, isPeer: false })
+          const { address } = endpoints.source
+          const { port } = endpoints.destination
+          this.#serve({ fd, settings, address, port, proxied: endpoints })
         },
         failed: (failure) => {
           this.#lost(proxy, endReasonOf(failure))
@@ -145,8 +146,8 @@ export class HttpListener implements AcceptorOwner, ConnectionOwner {
     })
   }
 
-  #open({ address, port, isPeer }: AcceptedClient, transport: Transport): ClientConnection {
-    const origin = { transport, address, port, isPeer, owner: this, isResumed: false }
+  #open({ address, port, proxied }: AcceptedClient, transport: Transport): ClientConnection {
+    const origin = { transport, address, port, proxied, owner: this, isResumed: false }
     const connection = new ClientConnection(this.#context, origin)
     if (this.#isRetired) connection.retire()
     return connection

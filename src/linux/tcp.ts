@@ -45,6 +45,7 @@ const TCP_KEEPCNT = 6
 
 const MSG_PEEK = 0x2
 const MSG_NOSIGNAL = 0x4000
+const MSG_MORE = 0x8000
 const SHUT_RDWR = 2
 const SHUT_WR = 1
 
@@ -189,6 +190,12 @@ export function receive(fd: number, into: NativeBytes, length: number): number {
 /** Bytes taken by the kernel, or a negated errno. */
 export function send(fd: number, from: NativeBytes, start: number, end: number): number {
   const result = libc.send(fd, from.at(start), end - start, MSG_NOSIGNAL)
+  return result >= 0 ? result : -lastErrno()
+}
+
+/** Like `send`, of bytes that are to leave in one segment with the next that are sent. */
+export function sendWithNext(fd: number, from: NativeBytes): number {
+  const result = libc.send(fd, from.address, from.bytes.length, MSG_NOSIGNAL | MSG_MORE)
   return result >= 0 ? result : -lastErrno()
 }
 

@@ -11,9 +11,10 @@ import type { Transport } from "../../connection/transport.ts"
 import { NativeBytes } from "../../linux/bytes.ts"
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../../linux/epoll.ts"
 import { EAGAIN } from "../../linux/errno.ts"
-import { localEndpoint } from "../../linux/tcp.ts"
+import { localEndpoint, peerEndpoint } from "../../linux/tcp.ts"
 import type { Address } from "../../net/address.ts"
 import { after, type Instant } from "../../net/time.ts"
+import type { ProxiedEndpoints } from "../../wire/proxy-protocol.ts"
 import { countRequest, type HttpEndReason } from "../counters.ts"
 import type { ForwardingOrigin } from "../forwarding.ts"
 import { RequestHead } from "../head.ts"
@@ -100,6 +101,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
   /** When it had its last answer. */
   #idleSince: Instant
   readonly #canBeParked: boolean
+  readonly #proxied: ProxiedEndpoints | undefined
   #trusts: HttpSettings["trusts"]
   #isTrusted: boolean
 
@@ -111,8 +113,8 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
       /** The port it connected to, which may be that of a proxy before us. */
       readonly port: number
       readonly owner: ConnectionOwner
-      /** `address` is that of the socket's other end. */
-      readonly isPeer: boolean
+      /** What a proxy before us has said of it; undefined: `address` is the socket's other end. */
+      readonly proxied: ProxiedEndpoints | undefined
       /** Was parked: it is registered, and has had answers. */
       readonly isResumed: boolean
     },
@@ -131,7 +133,8 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
     const { reactor } = context
     this.#deadline = after(reactor.now, settings.timeouts.headMs)
     this.#idleSince = reactor.now
-    this.#canBeParked = client.isPeer && !settings.isTls
+    this.#proxied = client.proxied
+    this.#canBeParked = client.proxied === undefined && !settings.isTls
     if (client.isResumed) {
       this.#requests = 1
       reactor.handOver(this.transport.fd, this)
@@ -166,6 +169,13 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
 
   get isClosed(): boolean {
     return this.#isClosed
+  }
+
+  endpoints(): ProxiedEndpoints {
+    if (this.#proxied !== undefined) return this.#proxied
+    const { fd } = this.transport
+    const source = peerEndpoint(fd) ?? { address: this.address, port: 0 }
+    return { source, destination: localEndpoint(fd) ?? this.settings.endpoint }
   }
 
   /** The address the client connected to. */
@@ -334,7 +344,8 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
 
   /** Leaves the connection to one who needs less memory for it. */
   #park(): void {
-    if (!this.#canBeParked || this.isReadable || this.isHungUp || this.isRetired) {
+    const mayBeParked = this.#canBeParked && !this.context.upstreams.hasOwn(this)
+    if (!mayBeParked || this.isReadable || this.isHungUp || this.isRetired) {
       return this.expectWithin(this.settings.timeouts.idleMs)
     }
     this.#isClosed = true
@@ -360,6 +371,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
     reactor.forget(this.transport.fd)
     ledger.release(this.transport.fd)
     this.transport.close(how)
+    this.context.upstreams.leave(this)
     counters.add(this.settings.row, "connections", -1)
     counters.add(this.settings.row, "bytesOut", this.outlet.bytes)
     budget.release(1)

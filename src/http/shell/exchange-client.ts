@@ -2,6 +2,7 @@
 
 import type { Transport } from "../../connection/transport.ts"
 import type { NativeBytes } from "../../linux/bytes.ts"
+import type { ProxiedEndpoints } from "../../wire/proxy-protocol.ts"
 import type { HttpEndReason } from "../counters.ts"
 import type { ForwardingOrigin } from "../forwarding.ts"
 import type { HttpContext, HttpSettings } from "./context.ts"
@@ -18,6 +19,8 @@ export interface ExchangeClient extends ForwardingOrigin {
   /** No request is served after the present one. */
   readonly isRetired: boolean
 
+  /** Between whom the connection is, for servers that are told. */
+  endpoints(): ProxiedEndpoints
   /** Reads into `inbound` at an offset; a negated errno or 0 as the transport has it. */
   read(offset: number, length: number): number
   /** Writes; false when the connection is broken. */

@@ -21,6 +21,7 @@ import { familyOf, formatEndpoint } from "../../net/address.ts"
 import type { Instant } from "../../net/time.ts"
 import { hashText } from "../../pool/hash.ts"
 import type { PoolServer } from "../../pool/pool.ts"
+import { encodeProxyHeader, type ProxyVersion } from "../../wire/proxy-protocol.ts"
 import { type BodyCursor, NO_BODY, requestBody, responseBody } from "../body.ts"
 import { countRequest, type HttpEndReason } from "../counters.ts"
 import { FIELD } from "../field-names.ts"
@@ -49,7 +50,7 @@ import type { ExchangeClient } from "./exchange-client.ts"
 import { releaseRequest, type SavedRequest, saveRequest } from "./saved-request.ts"
 import { SideRequest } from "./side-request.ts"
 import { Tunnel } from "./tunnel.ts"
-import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
+import { type Introduction, UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
 
 /**
  * A request no larger than this is kept until its response begins, so that it can be sent again.
@@ -297,7 +298,11 @@ export class Exchange implements UpstreamUser {
     const { context } = this.#client
     const pool = context.pools.get(this.#decision.route.mirror)
     if (pool === undefined || end > REPLAY_BYTES_MAX) return
-    const request = { saved: saveRequest(outboundBuffer, end), method: this.#method }
+    const request = {
+      saved: saveRequest(outboundBuffer, end),
+      method: this.#method,
+      client: this.#client,
+    }
     new SideRequest(context, request, () => {}).start(pool, this.#decision.route.firstByteMs)
   }
 
@@ -307,7 +312,7 @@ export class Exchange implements UpstreamUser {
     if (pool === undefined) return this.#refuse(503, "no_server", "destination_unavailable")
     const server = this.#pick(pool)
     if (server === undefined) return this.#refuse(503, "no_server", "destination_unavailable")
-    const kept = this.#client.context.upstreams.take(server, !this.#isRepeatable)
+    const kept = this.#kept(pool, server)
     if (kept === undefined || this.#isRepeatable) {
       this.#request = saveRequest(outboundBuffer, end)
     }
@@ -317,6 +322,13 @@ export class Exchange implements UpstreamUser {
     kept.use(this)
     if (!kept.write(outbound, 0, end)) return this.#uploadBroke()
     if (this.#isUploading && this.#client.isReadable) this.#pumpUp()
+  }
+
+  #kept(pool: ServerPool, server: PoolServer): UpstreamConnection | undefined {
+    const { upstreams } = this.#client.context
+    const mustBeAlive = !this.#isRepeatable
+    if (pool.proxyProtocol === undefined) return upstreams.take(server, mustBeAlive)
+    return upstreams.takeOwn(this.#client, server, mustBeAlive)
   }
 
   #pick(pool: ServerPool, without = this.#tried): PoolServer | undefined {
@@ -348,7 +360,14 @@ export class Exchange implements UpstreamUser {
       transport: pool.secure?.(fd, server.endpoint) ?? new PlainTransport(fd),
       user: this,
       connectTimeoutMs: pool.connectTimeoutMs,
+      introduction: this.#introduction(pool.proxyProtocol),
     })
+  }
+
+  #introduction(version: ProxyVersion | undefined): Introduction | undefined {
+    if (version === undefined) return undefined
+    const client = this.#client
+    return { client, header: encodeProxyHeader(version, client.endpoints()) }
   }
 
   /** The request has a body of which not all has been sent. */

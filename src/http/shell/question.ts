@@ -67,7 +67,7 @@ function askPermission(
   writeForwardingFields(writer, head, client)
   writer.text(question.fields)
   writer.text("\r\n")
-  const request = { saved: saveRequest(outboundBuffer, writer.at), method: "GET" }
+  const request = { saved: saveRequest(outboundBuffer, writer.at), method: "GET", client }
   const isSendable = pool !== undefined && !writer.isFull
   const side = new SideRequest(context, request, (head) => {
     const answer = head === undefined ? NO_ANSWER : keptAnswer(head)

@@ -10,13 +10,15 @@ import { startConnect } from "../../linux/tcp.ts"
 import { familyOf } from "../../net/address.ts"
 import { TimerEntry } from "../../net/timer-wheel.ts"
 import type { PoolServer } from "../../pool/pool.ts"
+import { encodeProxyHeader, type ProxyVersion } from "../../wire/proxy-protocol.ts"
 import { responseBody } from "../body.ts"
 import { ResponseHead } from "../head.ts"
 import { HeldBytes } from "../held-bytes.ts"
 import { connectionOptions } from "../hop-by-hop.ts"
 import { type HttpContext, inbound, inboundBuffer, READ_BYTES } from "./context.ts"
+import type { ExchangeClient } from "./exchange-client.ts"
 import { releaseRequest, type SavedRequest } from "./saved-request.ts"
-import { UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
+import { type Introduction, UpstreamConnection, type UpstreamUser } from "./upstream-connections.ts"
 
 const LIMITS = { headBytesMax: 64 * 1024, fieldsMax: 256 }
 const head = new ResponseHead()
@@ -28,6 +30,7 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
   readonly #context: HttpContext
   readonly #request: SavedRequest
   readonly #method: string
+  readonly #client: Pick<ExchangeClient, "endpoints">
   readonly #onAnswer: SideAnswer
   #upstream: UpstreamConnection | undefined
   /** An unfinished head. */
@@ -38,13 +41,19 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
 
   constructor(
     context: HttpContext,
-    request: { readonly saved: SavedRequest; readonly method: string },
+    request: {
+      readonly saved: SavedRequest
+      readonly method: string
+      /** Whose request it goes with, for servers that are told. */
+      readonly client: Pick<ExchangeClient, "endpoints">
+    },
     onAnswer: SideAnswer,
   ) {
     super()
     this.#context = context
     this.#request = request.saved
     this.#method = request.method
+    this.#client = request.client
     this.#onAnswer = onAnswer
   }
 
@@ -55,7 +64,7 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
     reactor.arm(this, timeoutMs)
     const server = pool.pool.pick(0, reactor.now, [])
     if (server === undefined) return this.#end(undefined)
-    const kept = upstreams.take(server, true)
+    const kept = pool.proxyProtocol === undefined ? upstreams.take(server, true) : undefined
     if (kept === undefined) return this.#open(pool, server)
     this.#openInstead = () => this.#open(pool, server)
     this.#upstream = kept
@@ -73,7 +82,14 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
       transport: pool.secure?.(fd, server.endpoint) ?? new PlainTransport(fd),
       user: this,
       connectTimeoutMs: pool.connectTimeoutMs,
+      introduction: this.#introduction(pool.proxyProtocol),
     })
+  }
+
+  /** The connection is this request's alone. */
+  #introduction(version: ProxyVersion | undefined): Introduction | undefined {
+    if (version === undefined) return undefined
+    return { client: this, header: encodeProxyHeader(version, this.#client.endpoints()) }
   }
 
   /** Nobody waits for the answer any more. */
@@ -142,7 +158,8 @@ export class SideRequest extends TimerEntry implements UpstreamUser {
     const { close, keepAlive } = connectionOptions(head)
     const staysOpen = head.minorVersion === 1 ? !close : keepAlive
     const isClean = end === readEnd && (!upstream.isReadable || upstream.isClean())
-    if (body.isDone && isClean && staysOpen && !upstream.isHungUp) {
+    const isShared = upstream.client === undefined
+    if (body.isDone && isClean && staysOpen && isShared && !upstream.isHungUp) {
       this.#upstream = undefined
       this.#context.upstreams.give(upstream)
     }

@@ -4,6 +4,9 @@
  * Idle ones stand per server, the latest used first, because that one is the least likely to have
  * been closed meanwhile. Whatever an idle connection says (end of stream, bytes nobody asked for)
  * ends it: a response that comes before its request belongs to nobody.
+ *
+ * A connection that began with a PROXY header speaks for one client: it is kept for the requests of
+ * that client alone, and ends with it.
  */
 
 import type { Transport } from "../../connection/transport.ts"
@@ -12,7 +15,7 @@ import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../.
 import { EAGAIN, errnoName } from "../../linux/errno.ts"
 import type { FdLedger } from "../../linux/fd-ledger.ts"
 import type { Handler, Reactor } from "../../linux/reactor.ts"
-import { disableNagle, pendingError } from "../../linux/tcp.ts"
+import { disableNagle, pendingError, sendWithNext } from "../../linux/tcp.ts"
 import { TimerEntry } from "../../net/timer-wheel.ts"
 import type { PoolServer } from "../../pool/pool.ts"
 import type { ServerCounters } from "../../pool/server-counters.ts"
@@ -26,6 +29,8 @@ export const HANG_UP: number = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 const IDLE_MS_MAX = 30_000
 /** Kept per server and thread. */
 const IDLE_CONNECTIONS_MAX = 256
+/** Kept per client, of those that speak for it (HAProxy's max-session-srv-conns). */
+const OWN_CONNECTIONS_MAX = 5
 
 const probe = new NativeBytes(1)
 
@@ -46,8 +51,17 @@ export interface UpstreamEnvironment {
   readonly serverCounters: ServerCounters
 }
 
+/** For whom a connection speaks, and the PROXY header that says so. */
+export interface Introduction {
+  /** Whoever this is, the connection is used for nobody else. */
+  readonly client: object
+  readonly header: Uint8Array
+}
+
 export class UpstreamConnections {
   readonly #idle = new Map<number, UpstreamConnection[]>()
+  /** Those that speak for one client, the latest used last. */
+  readonly #own = new Map<object, UpstreamConnection[]>()
   /** How often each slot's connections have been given up; what is older is not kept. */
   readonly #ages = new Map<number, number>()
 
@@ -66,6 +80,33 @@ export class UpstreamConnections {
     return undefined
   }
 
+  /** The same of the connections that speak for this client. */
+  takeOwn(
+    client: object,
+    server: PoolServer,
+    mustBeAlive: boolean,
+  ): UpstreamConnection | undefined {
+    for (;;) {
+      const kept = this.#own.get(client)?.findLast((each) => hasSameEndpoint(each.server, server))
+      if (kept === undefined) return undefined
+      this.remove(kept)
+      if (!mustBeAlive || kept.isClean()) return kept
+      kept.close("finish")
+    }
+  }
+
+  /** Whether a connection is kept that speaks for this client. */
+  hasOwn(client: object): boolean {
+    return this.#own.has(client)
+  }
+
+  /** The client is gone. */
+  leave(client: object): void {
+    if (this.#own.size === 0) return
+    for (const connection of this.#own.get(client) ?? []) connection.close("finish")
+    this.#own.delete(client)
+  }
+
   /** Of connections to this slot that are opened now. */
   age(slot: number): number {
     return this.#ages.get(slot) ?? 0
@@ -75,6 +116,7 @@ export class UpstreamConnections {
   give(connection: UpstreamConnection): void {
     const { slot } = connection.server
     if (connection.age !== this.age(slot)) return connection.close("finish")
+    if (connection.client !== undefined) return this.#giveOwn(connection, connection.client)
     let stack = this.#idle.get(slot)
     if (stack === undefined) {
       stack = []
@@ -85,10 +127,23 @@ export class UpstreamConnections {
     connection.rest()
   }
 
+  #giveOwn(connection: UpstreamConnection, client: object): void {
+    const own = this.#own.get(client)
+    if (own === undefined) this.#own.set(client, [connection])
+    else {
+      if (own.length >= OWN_CONNECTIONS_MAX) own.shift()?.close("finish")
+      own.push(connection)
+    }
+    connection.rest()
+  }
+
   remove(connection: UpstreamConnection): void {
-    const stack = this.#idle.get(connection.server.slot)
+    const { client } = connection
+    const stack =
+      client === undefined ? this.#idle.get(connection.server.slot) : this.#own.get(client)
     const at = stack?.indexOf(connection) ?? -1
     if (at >= 0) stack?.splice(at, 1)
+    if (client !== undefined && stack?.length === 0) this.#own.delete(client)
   }
 
   /**
@@ -100,6 +155,12 @@ export class UpstreamConnections {
       this.#ages.set(slot, this.age(slot) + 1)
       for (const connection of this.#idle.get(slot) ?? []) connection.close("finish")
       this.#idle.delete(slot)
+    }
+    for (const own of [...this.#own.values()]) {
+      for (const connection of own.filter(({ server }) => slots.has(server.slot))) {
+        this.remove(connection)
+        connection.close("finish")
+      }
     }
   }
 }
@@ -116,6 +177,8 @@ export class UpstreamConnection extends TimerEntry implements Handler {
   readonly transport: Transport
   readonly outlet: Outlet
   readonly age: number
+  /** Undefined: anybody's. */
+  readonly client: object | undefined
   isReadable = false
   /** The server has sent FIN or RST: read to the end, and never use it again. */
   isHungUp = false
@@ -129,6 +192,8 @@ export class UpstreamConnection extends TimerEntry implements Handler {
   #user: UpstreamUser | undefined
   #isArmedForWriting = true
   #isClosed = false
+  /** To be sent before anything else. */
+  #header: Uint8Array | undefined
   #isHandshaking = false
   #writes = 0
   #idleSince = 0
@@ -142,6 +207,7 @@ export class UpstreamConnection extends TimerEntry implements Handler {
       readonly transport: Transport
       readonly user: UpstreamUser
       readonly connectTimeoutMs: number
+      readonly introduction: Introduction | undefined
     },
   ) {
     super()
@@ -149,6 +215,8 @@ export class UpstreamConnection extends TimerEntry implements Handler {
     this.#connections = connections
     this.server = start.server
     this.age = connections.age(start.server.slot)
+    this.client = start.introduction?.client
+    this.#header = start.introduction?.header
     this.transport = start.transport
     this.outlet = new Outlet(start.transport)
     this.#user = start.user
@@ -265,6 +333,7 @@ export class UpstreamConnection extends TimerEntry implements Handler {
       return this.#connectFailed(errnoName(pendingError(this.transport.fd)))
     }
     if ((events & EPOLLOUT) === 0 && !this.#isHandshaking) return
+    if (this.#header !== undefined && !this.#introduce(this.#header)) return
     if (this.transport.handshake !== undefined) {
       this.#isHandshaking = true
       const result = this.transport.handshake()
@@ -277,6 +346,15 @@ export class UpstreamConnection extends TimerEntry implements Handler {
     if ((events & (EPOLLIN | HANG_UP)) !== 0) this.isReadable = true
     this.#user?.upstreamConnected()
     if (!this.#isClosed) this.armForWriting(this.outlet.isBlocked)
+  }
+
+  /** In clear text also before TLS. What follows at once, a request or a handshake, goes with it. */
+  #introduce(header: Uint8Array): boolean {
+    this.#header = undefined
+    const sent = sendWithNext(this.transport.fd, NativeBytes.of(header))
+    if (sent === header.length) return true
+    this.#connectFailed(sent < 0 ? errnoName(-sent) : "EPIPE")
+    return false
   }
 
   #connectFailed(cause: string): void {
