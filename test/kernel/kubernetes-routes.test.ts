@@ -170,13 +170,19 @@ describe("PodRoutes", () => {
   test("moves a network to another node without a moment between", async () => {
     const driver = startDriver()
     driver.update(view([N1]), true)
-    const moved = node("n2", { internalIPs: ["192.0.2.12"], podCIDRs: ["10.244.11.0/24"] })
+    const moved = node("n2", {
+      internalIPs: ["192.0.2.12", "2001:db8::12"],
+      podCIDRs: ["10.244.11.0/24", "fd00:10:244:11::/64"],
+    })
     const monitor = await watchRoutes()
     driver.update(view([moved]), true)
-    await eventually(async () => (await routes()).length === 1)
-    expect(await routes()).toEqual(["10.244.11.0/24 via 192.0.2.12 dev eth0"])
-    await eventually(() => monitor.stdout.includes("via 192.0.2.12"))
+    await eventually(() => monitor.stdout.includes("via 2001:db8::12"))
+    expect(await routes()).toEqual([
+      "10.244.11.0/24 via 192.0.2.12 dev eth0",
+      "fd00:10:244:11::/64 via 2001:db8::12 dev eth0",
+    ])
     expect(monitor.stdout).not.toContain("Deleted 10.244.11.0/24")
+    expect(monitor.stdout).not.toContain("Deleted fd00:10:244:11::/64")
     await monitor.stop()
   })
 
@@ -193,6 +199,19 @@ describe("PodRoutes", () => {
     expect(await routes()).toEqual(["10.244.11.0/24 via 198.51.100.5 dev eth0"])
     await edge.ip("address del 198.51.100.1/24 dev eth0")
     await eventually(() => driver.status()[0]?.state === "not_on_subnet")
+  })
+
+  test("takes a subnet without an address of its own, but no route through a gateway", async () => {
+    const nodes = [
+      node("behind", { internalIPs: ["198.51.100.5"], podCIDRs: ["10.244.11.0/24"] }),
+      node("beside", { internalIPs: ["203.0.113.5"], podCIDRs: ["10.244.12.0/24"] }),
+    ]
+    await edge.ip("route add 198.51.100.0/24 via inet6 2001:db8::11 dev eth0")
+    await edge.ip("route add 203.0.113.0/24 dev eth0")
+    const driver = startDriver()
+    driver.update(view(nodes), true)
+    expect(await routes()).toEqual(["10.244.12.0/24 via 203.0.113.5 dev eth0"])
+    expect(driver.status()[0]?.state).toBe("not_on_subnet")
   })
 
   test("never installs what would lead other packets astray", async () => {
@@ -310,7 +329,7 @@ describe("PodRoutes", () => {
     expect(told).toHaveLength(1)
   })
 
-  test("says what the kernel refused, and tries again", async () => {
+  test("says what the kernel refused, once", async () => {
     const driver = startDriver()
     // Of all that a kernel may refuse, a gateway that is the subnet's broadcast address is easy.
     const broadcast = node("odd", { internalIPs: ["192.0.2.255"], podCIDRs: ["10.244.13.0/24"] })
@@ -320,5 +339,12 @@ describe("PodRoutes", () => {
       "n2: routed, via 192.0.2.12 on eth0",
       "odd: refused, Cannot add route 10.244.13.0/24 via 192.0.2.255: EINVAL (Nexthop has invalid gateway)",
     ])
+    const refused = () => lines.filter((line) => line.includes("was refused"))
+    expect(refused()).toEqual([
+      "warn kubernetes a route to pods was refused 10.244.13.0/24 Cannot add route 10.244.13.0/24 via 192.0.2.255: EINVAL (Nexthop has invalid gateway)",
+    ])
+    driver.update(view([broadcast, N1]), true)
+    await eventually(() => driver.status().some(({ node: name }) => name === "n1"))
+    expect(refused()).toHaveLength(1)
   })
 })

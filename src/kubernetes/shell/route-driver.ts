@@ -87,6 +87,8 @@ export class PodRoutes {
   /** By destination as text: what the last pass left in the kernel. */
   #wanted: ReadonlyMap<string, PodRoute> = new Map()
   #networks: ReadonlySet<string> = new Set()
+  /** Why a step of the last pass failed, by destination. */
+  #refusals: ReadonlyMap<string, string> = new Map()
   #nodes: readonly NodeRoutes[] = []
 
   /** Throws `SystemError` when the kernel gives no netlink socket. */
@@ -135,7 +137,11 @@ export class PodRoutes {
     this.#view = undefined
     this.#attempt("remove routes to pods", () => {
       const routes = listOwnRoutes(this.#rtnetlink, this.#protocol)
-      for (const route of routes) this.#rtnetlink.deleteRoute(this.#specOfOwn(route))
+      for (const route of routes) {
+        this.#attempt("remove a route to pods", () => {
+          this.#rtnetlink.deleteRoute(this.#specOfOwn(route))
+        })
+      }
       if (routes.length > 0) this.#info("routes to pods removed", { routes: routes.length })
     })
     this.#monitor.close()
@@ -159,9 +165,15 @@ export class PodRoutes {
     this.#wanted = new Map(routes.map((route) => [formatPrefix(route.destination), route]))
     this.#networks = new Set(nodes.flatMap(({ networks }) => networks.map(formatPrefix)))
     const steps = diffRoutes(routes, observed.ownRoutes, { isSynced: this.#isSynced })
-    const refusals = this.#carryOut(steps)
-    if (refusals.size === 0) this.#retryAt = undefined
-    this.#tell(withRefusals(nodes, refusals))
+    const before = this.#refusals
+    this.#refusals = this.#carryOut(steps)
+    if (this.#refusals.size === 0) this.#retryAt = undefined
+    for (const [destination, reason] of this.#refusals) {
+      // Every few seconds the same: once is enough for the log.
+      if (before.get(destination) === reason) continue
+      this.#options.log.warn(COMPONENT, "a route to pods was refused", { destination, reason })
+    }
+    this.#tell(withRefusals(nodes, this.#refusals))
   }
 
   /** Returns the reasons of what failed, by destination. */
@@ -268,6 +280,7 @@ export class PodRoutes {
 
   #logNode({ node, state, reason }: NodeRoutes): void {
     const fields = { node, state, reason }
+    if (state === "refused") return // logged by route
     if (QUIET_STATES.includes(state)) this.#info("routes to the pods of a node", fields)
     else this.#options.log.warn(COMPONENT, "the pods of a node are not routed", fields)
   }
