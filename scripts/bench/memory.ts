@@ -74,4 +74,5 @@ async function measureOne(
   return { restBytes, growthBytes }
 }
 
-const SETTLE_MS = 500
+/** Idle is who has said nothing for a while; all are given the same time. */
+const SETTLE_MS = 3_000

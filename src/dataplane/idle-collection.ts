@@ -8,21 +8,18 @@
  */
 import { after, type Instant } from "../net/time.ts"
 
-/** Silence that is taken for a lull. */
-const LULL_MS = 200
+/** Silence that is taken for a lull: by then idle clients have given up their objects. */
+const LULL_MS = 1_500
 /** Events handled since the last time, each of which leaves about a kilobyte. */
 const EVENTS_MIN = 1_000
-const INTERVAL_MS = 10_000
 
 export class IdleCollection {
   #events = 0
   #quietSince: Instant
   #collectedEvents = 0
-  #notBefore: Instant
 
   constructor(now: Instant) {
     this.#quietSince = now
-    this.#notBefore = now
   }
 
   /** After each pass; `events` is how many the thread has handled so far. True: collect now. */
@@ -32,10 +29,9 @@ export class IdleCollection {
       this.#quietSince = now
       return false
     }
-    if (now < after(this.#quietSince, LULL_MS) || now < this.#notBefore) return false
+    if (now < after(this.#quietSince, LULL_MS)) return false
     if (events < this.#collectedEvents + EVENTS_MIN) return false
     this.#collectedEvents = events
-    this.#notBefore = after(now, INTERVAL_MS)
     return true
   }
 }
