@@ -410,6 +410,7 @@ export class Daemon implements AdminBackend {
         address: server.config.endpoint,
         check,
         env: { CAUSEWAY_POOL: pool.name },
+        proxyProtocol: pool.proxyProtocol === "off" ? undefined : pool.proxyProtocol,
       }))
     })
     return [...named, ...servers]

@@ -268,9 +268,9 @@ function isSameQuestion(left: CheckTarget, right: CheckTarget): boolean {
   return Bun.deepEquals(questionOf(left), questionOf(right))
 }
 
-function questionOf({ name, check, env }: CheckTarget): unknown {
+function questionOf({ name, check, env, proxyProtocol }: CheckTarget): unknown {
   const { intervalMs: _interval, timeoutMs: _timeout, rise: _rise, fall: _fall, ...rest } = check
-  return check.type === "command" ? { name, env, rest } : rest
+  return check.type === "command" ? { name, env, rest } : { rest, proxyProtocol }
 }
 
 function runTableProbe(target: ProbeTarget, run: ProbeRun): Promise<ProbeResult> {

@@ -22,13 +22,17 @@ export interface ConnectionTls {
 }
 
 export interface ConnectionOptions {
-  readonly tls?: ConnectionTls
+  readonly tls?: ConnectionTls | undefined
+  /** Sent before anything else, in clear text also where TLS follows. */
+  readonly preface?: Uint8Array | undefined
 }
 
 export class Connection {
   /** Written before the connection is given up by an abort. */
   lastWords: Uint8Array | undefined
   readonly #socket: Socket
+  /** That carries it, where TLS was put on a connection that was open already. */
+  #under: Socket | undefined
   readonly #run: ProbeRun
   readonly #chunks: Uint8Array[] = []
   #isEnded = false
@@ -39,18 +43,38 @@ export class Connection {
   static async open(
     endpoint: Endpoint,
     run: ProbeRun,
-    { tls }: ConnectionOptions = {},
+    { tls, preface }: ConnectionOptions = {},
   ): Promise<Connection> {
     run.signal.throwIfAborted()
     run.phase = "connecting"
     const startedAt = performance.now()
-    const connection = new Connection(openSocket(endpoint, tls), run)
     try {
+      if (preface !== undefined)
+        return await Connection.#introduced(endpoint, run, { tls, preface })
+      const connection = new Connection(openSocket(endpoint, tls), run)
       await connection.#opened(tls === undefined ? "connect" : "secureConnect")
       return connection
     } catch (error) {
       throw explainRefusal(error, endpoint, performance.now() - startedAt)
     }
+  }
+
+  static async #introduced(
+    endpoint: Endpoint,
+    run: ProbeRun,
+    { tls, preface }: { readonly tls: ConnectionTls | undefined; readonly preface: Uint8Array },
+  ): Promise<Connection> {
+    const socket = openSocket(endpoint, undefined)
+    const connection = new Connection(socket, run)
+    await connection.#opened("connect")
+    connection.write(preface)
+    if (tls === undefined) return connection
+    connection.#leave()
+    const secured = new Connection(connectTls({ socket, ...tlsOptions(tls) }), run)
+    secured.#under = socket
+    run.phase = "in the TLS handshake"
+    await secured.#opened("secureConnect")
+    return secured
   }
 
   private constructor(socket: Socket, run: ProbeRun) {
@@ -83,9 +107,16 @@ export class Connection {
     }
   }
 
+  /** The socket goes on with another. */
+  #leave(): void {
+    this.#run.signal.removeEventListener("abort", this.#onAbort)
+    this.#socket.removeAllListeners()
+    this.#socket.on("error", () => {}) // the other hears of it too
+  }
+
   close(): void {
     this.#run.signal.removeEventListener("abort", this.#onAbort)
-    this.#socket.destroy()
+    this.#destroy()
   }
 
   [Symbol.dispose](): void {
@@ -127,7 +158,12 @@ export class Connection {
   readonly #onAbort = (): void => {
     if (this.lastWords !== undefined) this.#socket.write(this.lastWords)
     this.#end(new Error("given up"))
+    this.#destroy()
+  }
+
+  #destroy(): void {
     this.#socket.destroy()
+    this.#under?.destroy()
   }
 }
 
@@ -149,13 +185,11 @@ function explainRefusal(error: unknown, endpoint: Endpoint, elapsedMs: number): 
 
 function openSocket({ address, port }: Endpoint, tls: ConnectionTls | undefined): Socket {
   if (tls === undefined) return connectTcp({ host: address, port })
-  return connectTls({
-    host: address,
-    port,
-    servername: tls.serverName,
-    rejectUnauthorized: tls.verify,
-    ca: [...tls.ca],
-  })
+  return connectTls({ host: address, port, ...tlsOptions(tls) })
+}
+
+function tlsOptions({ serverName, verify, ca }: ConnectionTls) {
+  return { servername: serverName, rejectUnauthorized: verify, ca: [...ca] }
 }
 
 /** ARP and NDP give up after 3 s, a reset takes one round trip. */

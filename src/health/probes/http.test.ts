@@ -1,6 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { createServer, type Server, type Socket } from "node:net"
+import {
+  type AddressInfo,
+  connect as connectTcp,
+  createServer,
+  type Server,
+  type Socket,
+} from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createServer as createTlsServer, type TLSSocket } from "node:tls"
@@ -13,7 +19,7 @@ import {
   SERVER_KEY,
 } from "./fixtures/certificates.ts"
 import { encodeRequest, probeHttp } from "./http.ts"
-import { runProbe } from "./probe.ts"
+import { type ProbeTarget, runProbe } from "./probe.ts"
 
 const LOOPBACK = "127.0.0.1" as Address
 const CHECK: HttpCheckConfig = {
@@ -42,10 +48,11 @@ afterEach(() => {
 async function check(
   endpoint: Endpoint,
   overrides: Partial<HttpCheckConfig>,
+  more: Pick<ProbeTarget, "proxyProtocol"> = {},
 ): Promise<{ ok: boolean; reason: string }> {
   const { ok, reason } = await runProbe(
     probeHttp,
-    { name: "web", check: { ...CHECK, ...overrides }, address: endpoint, env: {} },
+    { name: "web", check: { ...CHECK, ...overrides }, address: endpoint, env: {}, ...more },
     { signal: new AbortController().signal, phase: "" },
   )
   return { ok, reason }
@@ -204,6 +211,60 @@ describe("judgement", () => {
       }),
     )
     expect(await check(endpoint, {})).toEqual(ok("status 200"))
+  })
+})
+
+function seen(reason: string) {
+  return { ok: true, reason }
+}
+
+describe("a server that wants the PROXY protocol", () => {
+  /** Takes exactly `header` off each connection, and passes the rest on to `behind`. */
+  async function demanding(header: string, behind: Server): Promise<Endpoint> {
+    await new Promise<void>((resolve) => behind.listen(0, LOOPBACK, resolve))
+    const { port } = behind.address() as AddressInfo
+    return listen(
+      createServer((socket) => {
+        socket.on("error", () => {})
+        socket.once("data", (bytes: Buffer) => {
+          if (bytes.toString("latin1", 0, header.length) !== header) return socket.destroy()
+          const server = connectTcp(port, LOOPBACK)
+          server.on("error", () => {})
+          server.write(bytes.subarray(header.length))
+          socket.pipe(server).pipe(socket)
+          socket.on("close", () => behind.close())
+          return undefined
+        })
+      }),
+    )
+  }
+
+  const LOCAL = Buffer.from("0d0a0d0a000d0a515549540a20000000", "hex").toString("latin1")
+
+  test.each([
+    ["v1", "PROXY UNKNOWN\r\n"],
+    ["v2", LOCAL],
+  ] as const)("is told by %s that nobody is spoken for", async (proxyProtocol, header) => {
+    const endpoint = await demanding(
+      header,
+      createServer(answer("HTTP/1.1 204 No Content\r\n\r\n")),
+    )
+    expect(await check(endpoint, {}, { proxyProtocol })).toEqual(seen("status 204"))
+  })
+
+  test("is told so before TLS", async () => {
+    const respond = answer("HTTP/1.1 200 OK\r\n\r\n")
+    const behind = createTlsServer({ key: SERVER_KEY, cert: SERVER_CERTIFICATE }, respond)
+    const endpoint = await demanding(LOCAL, behind)
+    const target = { proxyProtocol: "v2" } as const
+    expect(await check(endpoint, { tls: true }, target)).toEqual(seen("status 200"))
+  })
+
+  test("is told nothing on another port", async () => {
+    const endpoint = await listen(createServer(answer("HTTP/1.1 200 OK\r\n\r\n")))
+    const other = { address: LOOPBACK, port: 1 }
+    const target = { proxyProtocol: "v2" } as const
+    expect(await check(other, { port: endpoint.port }, target)).toEqual(seen("status 200"))
   })
 })
 

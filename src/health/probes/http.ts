@@ -11,13 +11,14 @@ import type { HttpCheckConfig } from "../../config/config.ts"
 import { formatEndpoint, parseAddress } from "../../net/address.ts"
 import { Connection, type ConnectionTls } from "./connection.ts"
 import { HttpResponseReader } from "./http-response.ts"
-import { type Finding, type Probe, type ProbeRun, probedEndpoint } from "./probe.ts"
+import { type Finding, type Probe, type ProbeRun, probedEndpoint, probePreface } from "./probe.ts"
 
 export const probeHttp: Probe<HttpCheckConfig> = async (target, run) => {
   const { check } = target
   const endpoint = probedEndpoint(target)
   const host = check.host === "" ? formatEndpoint(endpoint) : check.host
-  const options = check.tls ? { tls: await tlsOptions(check) } : {}
+  const tls = check.tls ? await tlsOptions(check) : undefined
+  const options = { tls, preface: probePreface(target) }
   using connection = await Connection.open(endpoint, run, options)
   connection.write(Buffer.from(encodeRequest(check, host), "latin1"))
   return judge(await readResponse(connection, check, run), check)

@@ -7,11 +7,13 @@ import type { MysqlCheckConfig } from "../../config/config.ts"
 import { Connection } from "./connection.ts"
 import { MysqlPacketReader } from "./mysql-protocol.ts"
 import { type MysqlLogin, MysqlSession } from "./mysql-session.ts"
-import { type Finding, type Probe, type ProbeRun, probedEndpoint } from "./probe.ts"
+import { type Finding, type Probe, type ProbeRun, probedEndpoint, probePreface } from "./probe.ts"
 
 export const probeMysql: Probe<MysqlCheckConfig> = async (target, run) => {
   const session = new MysqlSession(await login(target.check))
-  using connection = await Connection.open(probedEndpoint(target), run)
+  using connection = await Connection.open(probedEndpoint(target), run, {
+    preface: probePreface(target),
+  })
   return await converse(connection, session, run)
 }
 

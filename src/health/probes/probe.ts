@@ -9,6 +9,7 @@
  */
 import type { CheckConfig } from "../../config/config.ts"
 import type { Endpoint } from "../../net/address.ts"
+import { encodeProxyHeader, type ProxyVersion } from "../../wire/proxy-protocol.ts"
 import type { ProbeResult } from "../check-machine.ts"
 
 export interface ProbeTarget<Check extends CheckConfig = CheckConfig> {
@@ -18,6 +19,8 @@ export interface ProbeTarget<Check extends CheckConfig = CheckConfig> {
   readonly address: Endpoint | undefined
   /** More of the environment for a command, on top of what `command.ts` sets. */
   readonly env: Readonly<Record<string, string>>
+  /** The server wants a PROXY header before anything else. */
+  readonly proxyProtocol?: ProxyVersion | undefined
 }
 
 export interface ProbeRun {
@@ -68,6 +71,21 @@ async function attempt<Check extends CheckConfig>(
 export function probedEndpoint({ address, check }: ProbeTarget): Endpoint {
   if (address === undefined) throw new Error(`A check of type ${check.type} needs an address`)
   return check.port === undefined ? address : { address: address.address, port: check.port }
+}
+
+/**
+ * What a server must be sent first: that nobody is spoken for. Another port is another program's,
+ * as HAProxy has it with `check port`. Undefined: nothing.
+ */
+export function probePreface({
+  address,
+  check,
+  proxyProtocol,
+}: ProbeTarget): Uint8Array | undefined {
+  const isOwnPort = check.port === undefined || check.port === address?.port
+  return proxyProtocol === undefined || !isOwnPort
+    ? undefined
+    : encodeProxyHeader(proxyProtocol, undefined)
 }
 
 /** Text from a server goes to logs and terminals: one line, no control characters, bounded. */

@@ -5,9 +5,11 @@
  */
 import type { TcpCheckConfig } from "../../config/config.ts"
 import { Connection } from "./connection.ts"
-import { type Probe, probedEndpoint } from "./probe.ts"
+import { type Probe, probedEndpoint, probePreface } from "./probe.ts"
 
 export const probeTcp: Probe<TcpCheckConfig> = async (target, run) => {
-  using _connection = await Connection.open(probedEndpoint(target), run)
+  using _connection = await Connection.open(probedEndpoint(target), run, {
+    preface: probePreface(target),
+  })
   return { ok: true, reason: "connected" }
 }
