@@ -38,7 +38,7 @@ export interface WatchHandlers {
   readonly onLines: (lines: readonly string[]) => void
 }
 
-export type PatchType = "merge" | "json" | "apply"
+export type PatchType = "merge" | "strategic" | "json" | "apply"
 
 export class ApiClient {
   readonly #server: string
@@ -279,6 +279,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
 
 const PATCH_MEDIA_TYPES: Readonly<Record<PatchType, string>> = {
   merge: "application/merge-patch+json",
+  strategic: "application/strategic-merge-patch+json",
   json: "application/json-patch+json",
   apply: "application/apply-patch+yaml",
 }
