@@ -76,23 +76,22 @@ function pathOf(
   const rewrite = target.type === "backend" ? options.rewrite : undefined
   const { target: written, scope } = rewrite ?? { target: undefined, scope: "match" as const }
   if (match === "regex") {
-    const template = written && captures(scope === "match" ? escaped(written) : written)
+    const template = written && withCaptures(written)
     return { path: ingressPattern(path), match, rewrite: template, rewriteScope: "path" }
   }
+  if (match === "exact") {
+    return { path, match, rewrite: written?.replace(/\$[1-9]/g, ""), rewriteScope: "path" }
+  }
   if (!asPattern) return { path, match, rewrite: written, rewriteScope: scope }
-  const rest = scope === "match" ? "$1" : ""
   const base = scope === "match" ? written?.replace(/\/$/, "") : written
-  const template = base === undefined ? undefined : escaped(base) + rest
+  const template =
+    base === undefined ? undefined : withCaptures(base) + (scope === "match" ? "$1" : "")
   return { path: prefixPattern(path), match: "regex", rewrite: template, rewriteScope: "path" }
 }
 
 /** In templates of ours "$$" is a dollar sign, "$<name>" a group; in nginx only digits follow one. */
-function captures(template: string): string {
+function withCaptures(template: string): string {
   return template.replace(/\$(?![1-9])/g, "$$$$")
-}
-
-function escaped(text: string): string {
-  return text.replaceAll("$", "$$$$")
 }
 
 function actionOf({ rule, owner, canary }: Place, parts: RouteParts): RouteAction {
