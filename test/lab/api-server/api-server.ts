@@ -10,9 +10,9 @@
  *     await api.close()
  *
  * Every method is asynchronous and takes plain data, so that the same interface serves a server in
- * another process (`remote.ts`).
+ * another process (`control.ts`).
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Authorizer } from "./authorization.ts"
@@ -68,6 +68,8 @@ export interface ApiServerOptions {
   readonly collectsGarbage?: boolean
   /** Wait for a version from the future; default: 3 s, as the real one. */
   readonly freshnessTimeoutMs?: number
+  /** For certificates and kubeconfigs; default: a new one under the system's. */
+  readonly directory?: string
   /** Default: 41,000, so that versions do not look like counts. */
   readonly firstRevision?: number
 }
@@ -170,7 +172,9 @@ export interface ApiServer {
 
 /** Starts one in this process. */
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
-  const server = new LocalApiServer(options, mkdtempSync(join(tmpdir(), "causeway-api-")))
+  const { directory = mkdtempSync(join(tmpdir(), "causeway-api-")) } = options
+  mkdirSync(directory, { recursive: true })
+  const server = new LocalApiServer(options, directory)
   await server.open()
   return server
 }
@@ -385,8 +389,8 @@ class LocalApiServer implements ApiServer {
       before === undefined
         ? this.#registry.create(place, body)
         : this.#registry.update(place, withVersion(body, before.revision))
-    if (!resource.hasStatus || object["status"] === undefined) return stored.object
-    const status = { status: object["status"] }
+    if (!resource.hasStatus || object.status === undefined) return stored.object
+    const status = { status: object.status }
     const statusPlace = { ...place, name: stored.object.metadata.name, subresource: "status" }
     return this.#registry.patch(statusPlace, PATCH_TYPES.merge, status).stored.object
   }

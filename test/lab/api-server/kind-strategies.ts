@@ -29,18 +29,17 @@ export function prepareKind(object: ApiObject): void {
   switch (object.kind) {
     case "EndpointSlice":
       for (const port of recordsAt(object, "ports")) {
-        port["name"] ??= ""
-        port["protocol"] ??= "TCP"
+        Object.assign(port, { name: "", protocol: "TCP", ...port })
       }
-      object["endpoints"] ??= null
-      object["ports"] ??= null
+      object.endpoints ??= null
+      object.ports ??= null
       return
     case "Secret":
       prepareSecret(object)
       return
     case "Namespace":
-      object["spec"] ??= { finalizers: ["kubernetes"] }
-      object["status"] ??= { phase: "Active" }
+      object.spec ??= { finalizers: ["kubernetes"] }
+      object.status ??= { phase: "Active" }
       object.metadata.labels = {
         ...object.metadata.labels,
         "kubernetes.io/metadata.name": object.metadata.name,
@@ -48,10 +47,10 @@ export function prepareKind(object: ApiObject): void {
       return
     case "Event":
       for (const field of ["reportingComponent", "reportingInstance"]) object[field] ??= ""
-      object["source"] ??= {}
-      object["firstTimestamp"] ??= null
-      object["lastTimestamp"] ??= null
-      object["eventTime"] ??= null
+      object.source ??= {}
+      object.firstTimestamp ??= null
+      object.lastTimestamp ??= null
+      object.eventTime ??= null
       return
     case "BlockAffinity":
     case "CiliumNode":
@@ -90,19 +89,19 @@ export function ingressStatusErrors(ingress: ApiObject): FieldError[] {
 }
 
 function prepareSecret(secret: ApiObject): void {
-  secret["type"] ??= "Opaque"
+  secret.type ??= "Opaque"
   const plain = Object.entries(recordAt(secret, "stringData"))
   if (plain.length === 0) return
   const encoded = plain.map(([key, value]) => [
     key,
     btoa(unescape(encodeURIComponent(String(value)))),
   ])
-  secret["data"] = { ...recordAt(secret, "data"), ...Object.fromEntries(encoded) }
-  delete secret["stringData"]
+  secret.data = { ...recordAt(secret, "data"), ...Object.fromEntries(encoded) }
+  delete secret.stringData
 }
 
 function sliceErrors(slice: ApiObject, before: ApiObject | undefined): FieldError[] {
-  const addressType = slice["addressType"]
+  const addressType = slice.addressType
   const endpoints = recordsAt(slice, "endpoints")
   return [
     ...addressTypeErrors(addressType, before),
@@ -121,7 +120,7 @@ function addressTypeErrors(addressType: unknown, before: ApiObject | undefined):
   if (!supported.includes(String(addressType))) {
     return [notSupported("addressType", addressType, supported)]
   }
-  if (before === undefined || before["addressType"] === addressType) return []
+  if (before === undefined || before.addressType === addressType) return []
   return [invalidValue("addressType", addressType, "field is immutable")]
 }
 
@@ -179,7 +178,7 @@ function slicePortErrors(ports: readonly JsonObject[]): FieldError[] {
     return [
       ...(isDuplicate ? [duplicateValue(`${field}.name`, name)] : []),
       ...(name === "" ? [] : labelNameErrors(`${field}.name`, name)),
-      ...protocolErrors(`${field}.protocol`, port["protocol"]),
+      ...protocolErrors(`${field}.protocol`, at(port, "protocol")),
     ]
   })
 }
@@ -188,7 +187,11 @@ function ingressErrors(ingress: ApiObject, before: ApiObject | undefined): Field
   const spec = recordAt(ingress, "spec")
   const rules = recordsAt(spec, "rules")
   const annotation = ingress.metadata.annotations?.["kubernetes.io/ingress.class"]
-  if (before === undefined && annotation !== undefined && spec["ingressClassName"] !== undefined) {
+  if (
+    before === undefined &&
+    annotation !== undefined &&
+    at(spec, "ingressClassName") !== undefined
+  ) {
     return [
       invalidValue(
         "annotations.kubernetes.io/ingress.class",
@@ -197,7 +200,7 @@ function ingressErrors(ingress: ApiObject, before: ApiObject | undefined): Field
       ),
     ]
   }
-  if (rules.length === 0 && spec["defaultBackend"] === undefined) {
+  if (rules.length === 0 && at(spec, "defaultBackend") === undefined) {
     return [
       {
         type: "FieldValueInvalid",
@@ -207,7 +210,7 @@ function ingressErrors(ingress: ApiObject, before: ApiObject | undefined): Field
     ]
   }
   return [
-    ...(spec["defaultBackend"] === undefined
+    ...(at(spec, "defaultBackend") === undefined
       ? []
       : backendErrors(recordAt(spec, "defaultBackend"), "spec.defaultBackend")),
     ...rules.flatMap((rule, index) => [
@@ -243,7 +246,7 @@ function hostErrors(host: string, field: string): FieldError[] {
 
 function pathErrors(entry: JsonObject, field: string): FieldError[] {
   const path = textAt(entry, "path")
-  const pathType = entry["pathType"]
+  const pathType = at(entry, "pathType")
   const supported = ["Exact", "ImplementationSpecific", "Prefix"]
   const errors: FieldError[] = []
   if (pathType === undefined)
@@ -266,15 +269,16 @@ function pathErrors(entry: JsonObject, field: string): FieldError[] {
 }
 
 function backendErrors(backend: JsonObject, field: string): FieldError[] {
-  const hasService = backend["service"] !== undefined
-  const hasResource = backend["resource"] !== undefined
+  const hasService = at(backend, "service") !== undefined
+  const hasResource = at(backend, "resource") !== undefined
   if (hasService && hasResource) {
     return [invalidValue(field, "", "cannot set both resource and service backends")]
   }
   if (hasResource) return []
   if (!hasService) return [required(field, "resource or service backend is required")]
   const port = recordAt(backend, "service", "port")
-  const hasNumber = typeof port["number"] === "number" && port["number"] !== 0
+  const number = at(port, "number")
+  const hasNumber = typeof number === "number" && number !== 0
   const hasName = textAt(port, "name") !== ""
   return [
     ...(textAt(backend, "service", "name") === "" ? [required(`${field}.service.name`)] : []),
@@ -305,7 +309,7 @@ function eventErrors(event: ApiObject): FieldError[] {
   const isHome = about === "" ? home === "default" : home === about
   return [
     ...(isHome ? [] : [invalidValue(field, about, "does not match event.namespace")]),
-    ...(typeof event["eventTime"] === "string" ? newEventErrors(event) : []),
+    ...(typeof event.eventTime === "string" ? newEventErrors(event) : []),
   ]
 }
 
@@ -346,11 +350,11 @@ function leaseErrors(lease: ApiObject): FieldError[] {
 
 function secretErrors(secret: ApiObject, before: ApiObject | undefined): FieldError[] {
   const data = recordAt(secret, "data")
-  const isMoved = before !== undefined && before["type"] !== secret["type"]
-  const needed = secret["type"] === "kubernetes.io/tls" ? ["tls.crt", "tls.key"] : []
+  const isMoved = before !== undefined && before.type !== secret.type
+  const needed = secret.type === "kubernetes.io/tls" ? ["tls.crt", "tls.key"] : []
   return [
-    ...(isMoved ? [invalidValue("type", secret["type"], "field is immutable")] : []),
-    ...(before?.["immutable"] === true && !Bun.deepEquals(before["data"], secret["data"])
+    ...(isMoved ? [invalidValue("type", secret.type, "field is immutable")] : []),
+    ...(before?.immutable === true && !Bun.deepEquals(before.data, secret.data)
       ? [forbiddenField("data", "field is immutable when `immutable` is set")]
       : []),
     ...needed.filter((key) => !Object.hasOwn(data, key)).map((key) => required(`data[${key}]`)),
@@ -358,9 +362,9 @@ function secretErrors(secret: ApiObject, before: ApiObject | undefined): FieldEr
 }
 
 function bindingErrors(binding: ApiObject, before: ApiObject | undefined): FieldError[] {
-  const isMoved = before !== undefined && !Bun.deepEquals(before["roleRef"], binding["roleRef"])
+  const isMoved = before !== undefined && !Bun.deepEquals(before.roleRef, binding.roleRef)
   return isMoved
-    ? [invalidValue("roleRef", binding["roleRef"], "cannot change roleRef")]
+    ? [invalidValue("roleRef", binding.roleRef, "cannot change roleRef")]
     : textAt(binding, "roleRef", "name") === ""
       ? [required("roleRef.name", "name is required")]
       : []

@@ -31,10 +31,29 @@ export interface OwnerReference {
   blockOwnerDeletion?: boolean
 }
 
+/** Beside the head, the fields that kinds have there, unchecked. */
 export interface ApiObject {
   apiVersion?: string
   kind?: string
   metadata: Metadata
+  spec?: unknown
+  status?: unknown
+  /** Secret */
+  type?: unknown
+  data?: unknown
+  stringData?: unknown
+  immutable?: unknown
+  /** EndpointSlice */
+  addressType?: unknown
+  endpoints?: unknown
+  ports?: unknown
+  /** Event */
+  source?: unknown
+  eventTime?: unknown
+  firstTimestamp?: unknown
+  lastTimestamp?: unknown
+  /** Bindings */
+  roleRef?: unknown
   [field: string]: unknown
 }
 

@@ -2,7 +2,7 @@
  * The three patch formats: JSON merge patch (RFC 7396), JSON patch (RFC 6902) and the strategic
  * merge patch of Kubernetes, which merges some lists by a key instead of replacing them.
  */
-import { type ApiObject, copyOf, isRecord, isSame, type JsonObject } from "./object.ts"
+import { type ApiObject, at, copyOf, isRecord, isSame, type JsonObject } from "./object.ts"
 import { ApiError, badRequest } from "./status.ts"
 
 export const PATCH_TYPES = {
@@ -14,7 +14,7 @@ export const PATCH_TYPES = {
 /** The patched object, a new one. Throws 400 on a patch that does not fit, 422-worthy ones too. */
 export function patched(object: ApiObject, contentType: string, patch: unknown): ApiObject {
   const result = patchedValue(object, contentType, patch)
-  if (!isRecord(result) || !isRecord(result["metadata"])) throw badRequest("not an object")
+  if (!isRecord(result) || !isRecord(at(result, "metadata"))) throw badRequest("not an object")
   return result as ApiObject
 }
 
@@ -140,7 +140,7 @@ const MERGE_KEYS: Readonly<Record<string, string>> = {
 }
 
 function strategicPatched(target: unknown, patch: JsonObject, path: string): unknown {
-  const directive = patch["$patch"]
+  const directive = at(patch, "$patch")
   if (directive === "replace") return withoutDirectives(patch)
   if (directive === "delete") return {}
   const result: JsonObject = isRecord(target) ? { ...target } : {}
@@ -178,8 +178,8 @@ function mergedList(target: unknown, patch: readonly unknown[], mergeKey: string
   for (const item of patch) {
     if (!isRecord(item)) throw badRequest("invalid patch: a list of maps was expected")
     const index = result.findIndex((each) => isRecord(each) && each[mergeKey] === item[mergeKey])
-    if (item["$patch"] === "replace" && item[mergeKey] === undefined) return []
-    if (item["$patch"] === "delete") {
+    if (at(item, "$patch") === "replace" && item[mergeKey] === undefined) return []
+    if (at(item, "$patch") === "delete") {
       if (index >= 0) result.splice(index, 1)
     } else if (index < 0) result.push(withoutDirectives(item))
     else result[index] = strategicPatched(result[index], item, "")

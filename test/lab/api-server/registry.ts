@@ -99,7 +99,7 @@ export class Registry {
     delete metadata.deletionTimestamp
     delete metadata.generation
     if (resource.hasGeneration) metadata.generation = 1
-    if (resource.hasStatus) delete object["status"]
+    if (resource.hasStatus) delete object.status
     this.#prepare(resource, object, undefined)
     this.#admitNamespace(place)
     if (this.#options.store.get(resource, keyOf(metadata)) !== undefined) {
@@ -175,9 +175,9 @@ export class Registry {
     this.#checkVersion(place, object, old)
     keepSystemFields(object, old)
     if (resource.hasStatus) {
-      if (subresource === "") object["status"] = copyOf(old["status"])
+      if (subresource === "") object.status = copyOf(old.status)
       else keepAllButStatus(object, old)
-      if (object["status"] === undefined) delete object["status"]
+      if (object.status === undefined) delete object.status
     }
     this.#prepare(resource, object, old)
     if (resource.hasGeneration && subresource === "" && hasNewGeneration(object, old)) {
@@ -253,11 +253,11 @@ export class Registry {
     if (resource.kind === "Service") {
       prepareService(object, before, this.#options.allocator)
       prepareServiceStatus(object)
-      object["status"] ??= { loadBalancer: {} }
+      object.status ??= { loadBalancer: {} }
     }
     if (resource.kind === "Ingress") {
       if (before === undefined) this.#admitIngressClass(object)
-      object["status"] ??= { loadBalancer: {} }
+      object.status ??= { loadBalancer: {} }
     }
   }
 
@@ -295,9 +295,9 @@ export class Registry {
 
   /** The admission plugin DefaultIngressClass: the newest class that is marked as default. */
   #admitIngressClass(ingress: ApiObject): void {
-    const spec = recordAt(ingress, "spec")
+    const spec: { ingressClassName?: unknown } = recordAt(ingress, "spec")
     const annotations = ingress.metadata.annotations ?? {}
-    if (spec["ingressClassName"] !== undefined) return
+    if (spec.ingressClassName !== undefined) return
     if (annotations["kubernetes.io/ingress.class"] !== undefined) return
     const classes = this.#options.resourceOf("ingressclasses", "networking.k8s.io")
     if (classes === undefined) return
@@ -306,7 +306,7 @@ export class Registry {
       .list(classes)
       .filter(({ object }) => object.metadata.annotations?.[isDefault] === "true")
       .toSorted((one, other) => byAge(other.object, one.object))
-    if (newest !== undefined) spec["ingressClassName"] = newest.object.metadata.name
+    if (newest !== undefined) spec.ingressClassName = newest.object.metadata.name
   }
 
   #deleteNamespace(place: Place, namespace: ApiObject): Deleted {
@@ -315,7 +315,7 @@ export class Registry {
     if (metadata.deletionTimestamp === undefined) {
       const terminating = copyOf(namespace)
       terminating.metadata.deletionTimestamp = timestamp()
-      terminating["status"] = { phase: "Terminating" }
+      terminating.status = { phase: "Terminating" }
       store.put(place.resource, terminating)
     }
     const waiting = this.get(place)
@@ -403,8 +403,8 @@ function keepAllButStatus(object: ApiObject, old: ApiObject): void {
   const { status } = object
   for (const field of Object.keys(object)) delete (object as JsonObject)[field]
   Object.assign(object, copyOf(old))
-  if (status === undefined) delete object["status"]
-  else object["status"] = status
+  if (status === undefined) delete object.status
+  else object.status = status
 }
 
 /** Anything but metadata and status, and for slices labels too. */

@@ -1,7 +1,7 @@
 /** "May I?": SelfSubjectAccessReview and SelfSubjectRulesReview (authorization.k8s.io/v1). */
 import type { Authorizer } from "./authorization.ts"
 import type { User } from "./identity.ts"
-import { isRecord, type JsonObject, recordAt, textAt } from "./object.ts"
+import { at, isRecord, type JsonObject, recordAt, textAt } from "./object.ts"
 import type { RequestInfo } from "./request-info.ts"
 import { badRequest, invalid, invalidValue } from "./status.ts"
 
@@ -29,13 +29,16 @@ function askedFor(body: JsonObject): RequestInfo {
   const spec = recordAt(body, "spec")
   const attributes = recordAt(spec, "resourceAttributes")
   const path = recordAt(spec, "nonResourceAttributes")
-  if (spec["resourceAttributes"] === undefined && spec["nonResourceAttributes"] === undefined) {
+  if (
+    at(spec, "resourceAttributes") === undefined &&
+    at(spec, "nonResourceAttributes") === undefined
+  ) {
     const detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
     const error = invalidValue("spec.resourceAttributes", null, detail)
     const kind = { group: "authorization.k8s.io", kind: "SelfSubjectAccessReview" }
     throw invalid(kind, "", [error])
   }
-  if (spec["resourceAttributes"] === undefined) {
+  if (at(spec, "resourceAttributes") === undefined) {
     return { verb: textAt(path, "verb"), path: textAt(path, "path"), target: undefined }
   }
   const field = (name: string) => textAt(attributes, name)

@@ -8,7 +8,6 @@ import { labelNameErrors, subdomainErrors } from "./metadata.ts"
 import {
   type ApiObject,
   at,
-  isRecord,
   type JsonObject,
   recordAt,
   recordsAt,
@@ -86,9 +85,10 @@ export function prepareService(
   before: ApiObject | undefined,
   allocator: ServiceAllocator,
 ): void {
+  service.spec ??= {}
   const spec = specOf(service)
   setDefaults(spec)
-  if (before !== undefined) keepAllocated(spec, recordAt(before, "spec"))
+  if (before !== undefined) keepAllocated(spec, specOf(before))
   dropOtherTypesFields(service, spec, before)
   setTypeDefaults(spec)
   allocateAddresses(spec, allocator)
@@ -96,10 +96,11 @@ export function prepareService(
 }
 
 export function prepareServiceStatus(service: ApiObject): void {
-  for (const ingress of recordsAt(service, "status", "loadBalancer", "ingress")) {
+  const list: LoadBalancerEntry[] = recordsAt(service, "status", "loadBalancer", "ingress")
+  for (const ingress of list) {
     // A default of the API since 1.30, as the field is always there for an address.
     if (textAt(ingress, "ip") !== "" && textAt(service, "spec", "type") === "LoadBalancer") {
-      ingress["ipMode"] ??= "VIP"
+      ingress.ipMode ??= "VIP"
     }
   }
 }
@@ -109,7 +110,7 @@ export function serviceErrors(
   before: ApiObject | undefined,
   allocator: ServiceAllocator,
 ): FieldError[] {
-  const spec = recordAt(service, "spec")
+  const spec = specOf(service)
   return [
     ...portErrors(spec),
     ...choiceErrors(spec),
@@ -147,9 +148,9 @@ export function ingressPointErrors(field: string, entry: JsonObject): FieldError
   ]
 }
 
-function ipModeErrors(field: string, entry: JsonObject): FieldError[] {
+function ipModeErrors(field: string, entry: LoadBalancerEntry): FieldError[] {
   const hasIP = textAt(entry, "ip") !== ""
-  const mode = entry["ipMode"]
+  const mode = entry.ipMode
   if (mode === undefined)
     return hasIP ? [required(field, "must be specified when `ip` is set")] : []
   if (!hasIP) return [forbiddenField(field, "may not be specified when `ip` is not set")]
@@ -158,34 +159,34 @@ function ipModeErrors(field: string, entry: JsonObject): FieldError[] {
     : [notSupported(field, mode, ["Proxy", "VIP"])]
 }
 
-function setDefaults(spec: JsonObject): void {
-  spec["type"] ??= "ClusterIP"
-  spec["sessionAffinity"] ??= "None"
-  if (spec["sessionAffinity"] === "None") delete spec["sessionAffinityConfig"]
-  if (spec["sessionAffinity"] === "ClientIP") {
+function setDefaults(spec: ServiceSpec): void {
+  spec.type ??= "ClusterIP"
+  spec.sessionAffinity ??= "None"
+  if (spec.sessionAffinity === "None") delete spec.sessionAffinityConfig
+  if (spec.sessionAffinity === "ClientIP") {
     const seconds = at(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds") ?? 10_800
-    spec["sessionAffinityConfig"] = { clientIP: { timeoutSeconds: seconds } }
+    spec.sessionAffinityConfig = { clientIP: { timeoutSeconds: seconds } }
   }
-  for (const port of recordsAt(spec, "ports")) {
-    port["protocol"] ??= "TCP"
-    if (port["targetPort"] === undefined || port["targetPort"] === 0) {
-      port["targetPort"] = port["port"]
+  for (const port of portsOf(spec)) {
+    port.protocol ??= "TCP"
+    if (port.targetPort === undefined || port.targetPort === 0) {
+      port.targetPort = port.port
     }
-    if (port["nodePort"] === 0) delete port["nodePort"]
+    if (port.nodePort === 0) delete port.nodePort
   }
 }
 
-function setTypeDefaults(spec: JsonObject): void {
-  if (spec["type"] === "ExternalName") return
-  spec["internalTrafficPolicy"] ??= "Cluster"
-  if (spec["type"] === "LoadBalancer") spec["allocateLoadBalancerNodePorts"] ??= true
-  if (isExternallyAccessible(spec)) spec["externalTrafficPolicy"] ??= "Cluster"
+function setTypeDefaults(spec: ServiceSpec): void {
+  if (spec.type === "ExternalName") return
+  spec.internalTrafficPolicy ??= "Cluster"
+  if (spec.type === "LoadBalancer") spec.allocateLoadBalancerNodePorts ??= true
+  if (isExternallyAccessible(spec)) spec.externalTrafficPolicy ??= "Cluster"
 }
 
 /** What was given out stays, when an update leaves it out. */
-function keepAllocated(spec: JsonObject, old: JsonObject): void {
-  if (spec["type"] !== "ExternalName" && old["type"] !== "ExternalName") {
-    if ((spec["clusterIP"] ?? "") === "" && textsAt(spec, "clusterIPs").length === 0) {
+function keepAllocated(spec: ServiceSpec, old: ServiceSpec): void {
+  if (spec.type !== "ExternalName" && old.type !== "ExternalName") {
+    if ((spec.clusterIP ?? "") === "" && textsAt(spec, "clusterIPs").length === 0) {
       for (const field of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]) {
         spec[field] ??= old[field]
         if (spec[field] === "") spec[field] = old[field]
@@ -193,105 +194,105 @@ function keepAllocated(spec: JsonObject, old: JsonObject): void {
     } else for (const field of ["ipFamilies", "ipFamilyPolicy"]) spec[field] ??= old[field]
   }
   if (!wantsNodePorts(spec) || !["NodePort", "LoadBalancer"].includes(textAt(old, "type"))) return
-  for (const port of recordsAt(spec, "ports")) {
-    const same = recordsAt(old, "ports").find(
-      (each) => each["port"] === port["port"] && each["protocol"] === port["protocol"],
+  for (const port of portsOf(spec)) {
+    const same = portsOf(old).find(
+      (each) => each.port === port.port && each.protocol === port.protocol,
     )
-    if (same?.["nodePort"] !== undefined) port["nodePort"] ??= same["nodePort"]
+    if (same?.nodePort !== undefined) port.nodePort ??= same.nodePort
   }
 }
 
 /** dropTypeDependentFields: what the user did not change goes with the type that needed it. */
 function dropOtherTypesFields(
   service: ApiObject,
-  spec: JsonObject,
+  spec: ServiceSpec,
   before: ApiObject | undefined,
 ): void {
   if (before === undefined) return
-  const old = recordAt(before, "spec")
+  const old = specOf(before)
   const isUnchanged = (field: string) => Bun.deepEquals(spec[field], old[field])
-  if (spec["type"] === "ExternalName" && old["type"] !== "ExternalName") {
+  if (spec.type === "ExternalName" && old.type !== "ExternalName") {
     const fields = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]
     for (const field of fields) if (isUnchanged(field)) delete spec[field]
   }
-  if (spec["type"] !== "NodePort" && spec["type"] !== "LoadBalancer") {
-    for (const [index, port] of recordsAt(spec, "ports").entries()) {
-      if (port["nodePort"] === at(old, "ports", index, "nodePort")) delete port["nodePort"]
+  if (spec.type !== "NodePort" && spec.type !== "LoadBalancer") {
+    for (const [index, port] of portsOf(spec).entries()) {
+      if (port.nodePort === at(old, "ports", index, "nodePort")) delete port.nodePort
     }
   }
-  if (spec["type"] !== "LoadBalancer") {
+  if (spec.type !== "LoadBalancer") {
     for (const field of ["allocateLoadBalancerNodePorts", "loadBalancerClass"]) {
       if (isUnchanged(field)) delete spec[field]
     }
-    service["status"] = { ...recordAt(service, "status"), loadBalancer: {} }
+    service.status = { ...recordAt(service, "status"), loadBalancer: {} }
   }
   if (!isExternallyAccessible(spec) && isUnchanged("externalTrafficPolicy")) {
-    delete spec["externalTrafficPolicy"]
+    delete spec.externalTrafficPolicy
   }
 }
 
-function allocateAddresses(spec: JsonObject, allocator: ServiceAllocator): void {
-  if (spec["type"] === "ExternalName") return
+function allocateAddresses(spec: ServiceSpec, allocator: ServiceAllocator): void {
+  if (spec.type === "ExternalName") return
   const given = textsAt(spec, "clusterIPs")
   const first = given[0] ?? (textAt(spec, "clusterIP") || undefined)
   const isHeadless = first === "None"
   chooseFamilies(spec, first, isHeadless, allocator)
   if (isHeadless) {
-    spec["clusterIP"] = "None"
-    spec["clusterIPs"] = ["None"]
+    spec.clusterIP = "None"
+    spec.clusterIPs = ["None"]
     return
   }
   const addresses = textsAt(spec, "ipFamilies").map((family, index) => {
     const wanted = index === 0 ? first : given[index]
     return wanted ?? allocator.clusterIP(family === "IPv6" ? "IPv6" : "IPv4")
   })
-  spec["clusterIP"] = addresses[0]
-  spec["clusterIPs"] = addresses
+  spec.clusterIP = addresses[0]
+  spec.clusterIPs = addresses
 }
 
 function chooseFamilies(
-  spec: JsonObject,
+  spec: ServiceSpec,
   first: string | undefined,
   isHeadless: boolean,
   allocator: ServiceAllocator,
 ): void {
   const isSelectorless = Object.keys(recordAt(spec, "selector")).length === 0
   // Nobody but its owner knows which addresses such a Service will have.
-  if (isHeadless && isSelectorless) spec["ipFamilyPolicy"] ??= "RequireDualStack"
+  if (isHeadless && isSelectorless) spec.ipFamilyPolicy ??= "RequireDualStack"
   const both: IpFamily[] = allocator.families[0] === "IPv6" ? ["IPv6", "IPv4"] : ["IPv4", "IPv6"]
   const given = textsAt(spec, "ipFamilies")
-  spec["ipFamilyPolicy"] ??= given.length > 1 ? "RequireDualStack" : "SingleStack"
+  spec.ipFamilyPolicy ??= given.length > 1 ? "RequireDualStack" : "SingleStack"
   const primary =
     given[0] ??
     (first === undefined || isHeadless ? both[0] : first.includes(":") ? "IPv6" : "IPv4")
   const second = both.find((family) => family !== primary)
-  const policy = spec["ipFamilyPolicy"]
+  const policy = spec.ipFamilyPolicy
   const isDual =
     policy === "RequireDualStack" || (policy === "PreferDualStack" && allocator.families.length > 1)
-  spec["ipFamilies"] = isDual ? [primary, given[1] ?? second] : [primary]
+  spec.ipFamilies = isDual ? [primary, given[1] ?? second] : [primary]
 }
 
-function allocateNodePorts(spec: JsonObject, allocator: ServiceAllocator): void {
+function allocateNodePorts(spec: ServiceSpec, allocator: ServiceAllocator): void {
   if (!wantsNodePorts(spec)) return
-  for (const port of recordsAt(spec, "ports")) port["nodePort"] ??= allocator.nodePort()
-  const isLocal = spec["externalTrafficPolicy"] === "Local" && spec["type"] === "LoadBalancer"
-  if (isLocal) spec["healthCheckNodePort"] ??= allocator.nodePort()
+  for (const port of portsOf(spec)) port.nodePort ??= allocator.nodePort()
+  const isLocal = spec.externalTrafficPolicy === "Local" && spec.type === "LoadBalancer"
+  if (isLocal) spec.healthCheckNodePort ??= allocator.nodePort()
 }
 
-function wantsNodePorts(spec: JsonObject): boolean {
-  if (spec["type"] === "NodePort") return true
-  return spec["type"] === "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] !== false
+function wantsNodePorts(spec: ServiceSpec): boolean {
+  if (spec.type === "NodePort") return true
+  return spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts !== false
 }
 
-function isExternallyAccessible(spec: JsonObject): boolean {
-  if (spec["type"] === "NodePort" || spec["type"] === "LoadBalancer") return true
-  return spec["type"] === "ClusterIP" && textsAt(spec, "externalIPs").length > 0
+function isExternallyAccessible(spec: ServiceSpec): boolean {
+  if (spec.type === "NodePort" || spec.type === "LoadBalancer") return true
+  return spec.type === "ClusterIP" && textsAt(spec, "externalIPs").length > 0
 }
 
-function portErrors(spec: JsonObject): FieldError[] {
-  const ports = recordsAt(spec, "ports")
-  const isHeadless = spec["clusterIP"] === "None"
-  if (ports.length === 0 && !isHeadless && spec["type"] !== "ExternalName") {
+function portErrors(spec: ServiceSpec): FieldError[] {
+  const ports = portsOf(spec)
+  const isHeadless = spec.clusterIP === "None"
+  if (ports.length === 0 && !isHeadless && spec.type !== "ExternalName") {
     return [required("spec.ports")]
   }
   const names = new Set<string>()
@@ -299,18 +300,18 @@ function portErrors(spec: JsonObject): FieldError[] {
   return ports.flatMap((port, index) => {
     const field = `spec.ports[${index}]`
     const name = textAt(port, "name")
-    const pair = `${port["protocol"]}/${port["port"]}`
+    const pair = `${port.protocol}/${port.port}`
     const errors = [
       ...(name === "" && ports.length > 1 ? [required(`${field}.name`)] : []),
       ...(name === "" ? [] : labelNameErrors(`${field}.name`, name)),
       ...(names.has(name) && name !== "" ? [duplicateValue(`${field}.name`, name)] : []),
-      ...numberErrors(`${field}.port`, port["port"], 1, 65_535),
-      ...protocolErrors(`${field}.protocol`, port["protocol"]),
-      ...(typeof port["targetPort"] === "number"
-        ? numberErrors(`${field}.targetPort`, port["targetPort"], 1, 65_535)
+      ...numberErrors(`${field}.port`, port.port, 1, 65_535),
+      ...protocolErrors(`${field}.protocol`, port.protocol),
+      ...(typeof port.targetPort === "number"
+        ? numberErrors(`${field}.targetPort`, port.targetPort, 1, 65_535)
         : []),
       ...(pairs.has(pair)
-        ? [duplicateValue(field, { port: port["port"], protocol: port["protocol"] })]
+        ? [duplicateValue(field, { port: port.port, protocol: port.protocol })]
         : []),
     ]
     names.add(name)
@@ -330,7 +331,7 @@ function numberErrors(field: string, value: unknown, least: number, most: number
   return [invalidValue(field, number, `must be between ${least} and ${most}, inclusive`)]
 }
 
-function choiceErrors(spec: JsonObject): FieldError[] {
+function choiceErrors(spec: ServiceSpec): FieldError[] {
   const choice = (field: string, supported: readonly string[]) => {
     const value = spec[field]
     if (value === undefined || supported.includes(String(value))) return []
@@ -354,18 +355,18 @@ function choiceErrors(spec: JsonObject): FieldError[] {
           ...error,
           message: error.message.replace("between 1", "greater than 0 and less than 86400"),
         }))),
-    ...(spec["type"] === "ExternalName" && textAt(spec, "externalName") === ""
+    ...(spec.type === "ExternalName" && textAt(spec, "externalName") === ""
       ? [required("spec.externalName")]
       : []),
   ]
 }
 
-function loadBalancerErrors(spec: JsonObject, before: ApiObject | undefined): FieldError[] {
-  const old = recordAt(before, "spec")
-  const isBalancer = spec["type"] === "LoadBalancer"
-  const loadBalancerClass = spec["loadBalancerClass"]
+function loadBalancerErrors(spec: ServiceSpec, before: ApiObject | undefined): FieldError[] {
+  const old = specOf(before)
+  const isBalancer = spec.type === "LoadBalancer"
+  const loadBalancerClass = spec.loadBalancerClass
   const isClassMoved =
-    isBalancer && old["type"] === "LoadBalancer" && old["loadBalancerClass"] !== loadBalancerClass
+    isBalancer && old.type === "LoadBalancer" && old.loadBalancerClass !== loadBalancerClass
   return [
     ...(isClassMoved
       ? [invalidValue("spec.loadBalancerClass", loadBalancerClass, "may not change once set")]
@@ -373,7 +374,7 @@ function loadBalancerErrors(spec: JsonObject, before: ApiObject | undefined): Fi
     ...(!isBalancer && loadBalancerClass !== undefined
       ? [forbiddenField("spec.loadBalancerClass", "may only be used when `type` is 'LoadBalancer'")]
       : []),
-    ...(!isBalancer && spec["allocateLoadBalancerNodePorts"] !== undefined
+    ...(!isBalancer && spec.allocateLoadBalancerNodePorts !== undefined
       ? [
           forbiddenField(
             "spec.allocateLoadBalancerNodePorts",
@@ -389,14 +390,14 @@ function loadBalancerErrors(spec: JsonObject, before: ApiObject | undefined): Fi
           ),
         ]
       : []),
-    ...(isBalancer && spec["allocateLoadBalancerNodePorts"] === undefined
+    ...(isBalancer && spec.allocateLoadBalancerNodePorts === undefined
       ? [required("spec.allocateLoadBalancerNodePorts")]
       : []),
   ]
 }
 
 function addressErrors(
-  spec: JsonObject,
+  spec: ServiceSpec,
   before: ApiObject | undefined,
   allocator: ServiceAllocator,
 ): FieldError[] {
@@ -430,16 +431,16 @@ function addressErrors(
 }
 
 function nodePortErrors(
-  spec: JsonObject,
+  spec: ServiceSpec,
   before: ApiObject | undefined,
   allocator: ServiceAllocator,
 ): FieldError[] {
   const old = new Set(nodePortsOf(before))
-  return recordsAt(spec, "ports").flatMap((port, index) => {
+  return portsOf(spec).flatMap((port, index) => {
     const field = `spec.ports[${index}].nodePort`
-    const nodePort = port["nodePort"]
+    const nodePort = port.nodePort
     if (typeof nodePort !== "number" || old.has(nodePort)) return []
-    if (spec["type"] !== "NodePort" && spec["type"] !== "LoadBalancer") {
+    if (spec.type !== "NodePort" && spec.type !== "LoadBalancer") {
       return [forbiddenField(field, "may not be used when `type` is 'ClusterIP'")]
     }
     if (nodePort < NODE_PORT_FIRST || nodePort > NODE_PORT_LAST) {
@@ -458,18 +459,47 @@ function addressesOf(service: ApiObject | undefined): string[] {
 }
 
 function nodePortsOf(service: ApiObject | undefined): number[] {
-  const ports = recordsAt(service, "spec", "ports").map((port) => port["nodePort"])
+  const ports = portsOf(specOf(service)).map((port) => port.nodePort)
   return [...ports, at(service, "spec", "healthCheckNodePort")].filter(
     (port) => typeof port === "number",
   )
 }
 
-function specOf(object: ApiObject): JsonObject {
-  const spec = object["spec"]
-  if (isRecord(spec)) return spec
-  const fresh: JsonObject = {}
-  object["spec"] = fresh
-  return fresh
+/** The spec itself, to be changed; of nothing, an empty one. */
+function specOf(object: ApiObject | undefined): ServiceSpec {
+  return recordAt(object, "spec")
+}
+
+function portsOf(spec: ServiceSpec): ServicePort[] {
+  return recordsAt(spec, "ports")
+}
+
+/** Fields that the rules here speak of, unchecked. */
+interface ServiceSpec extends JsonObject {
+  type?: unknown
+  ports?: unknown
+  clusterIP?: unknown
+  clusterIPs?: unknown
+  ipFamilies?: unknown
+  ipFamilyPolicy?: unknown
+  sessionAffinity?: unknown
+  sessionAffinityConfig?: unknown
+  internalTrafficPolicy?: unknown
+  externalTrafficPolicy?: unknown
+  allocateLoadBalancerNodePorts?: unknown
+  loadBalancerClass?: unknown
+  healthCheckNodePort?: unknown
+}
+
+interface ServicePort extends JsonObject {
+  port?: unknown
+  targetPort?: unknown
+  nodePort?: unknown
+  protocol?: unknown
+}
+
+interface LoadBalancerEntry extends JsonObject {
+  ipMode?: unknown
 }
 
 const NODE_PORT_FIRST = 30_000
