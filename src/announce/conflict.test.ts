@@ -17,7 +17,8 @@ function watching(): ConflictWatch {
 }
 
 function hears(watch: ConflictWatch, ms: number, arp: Arp): ConflictAction[] {
-  return watch.handle({ type: "arp", arp, isOwn: arp.senderMac === OWN }, instant(ms))
+  const claim = { address: arp.senderAddress, mac: arp.senderMac }
+  return watch.handle({ type: "claim", claim, isOwn: arp.senderMac === OWN }, instant(ms))
 }
 
 test("RFC5227-2.4: another MAC as sender of our address is a conflict", () => {

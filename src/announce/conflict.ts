@@ -1,21 +1,25 @@
 /**
- * Another host that uses one of our addresses (RFC 5227 §2.4).
+ * Another host that uses one of our addresses (RFC 5227 §2.4; RFC 4861 has no such part for IPv6,
+ * but its advertisements say as much).
  *
- * While active every ARP packet of the link is looked at: one whose sender address is ours and
- * whose sender MAC is not means that somebody else answers for it. Some seconds after becoming
- * active probes (RFC 5227 §2.1.1) ask for such a host, because one that is silent would otherwise
- * be found only by the clients it steals; not sooner, because the router that has just given the
- * address up may still answer in the moment it learns of us.
+ * While active every ARP packet of the link is looked at, and every neighbour advertisement: one
+ * that says an address of ours is at a MAC that is not means that somebody else answers for it.
+ * Some seconds after becoming active probes (RFC 5227 §2.1.1) ask for such a host, because one that
+ * is silent would otherwise be found only by the clients it steals; not sooner, because the router
+ * that has just given the address up may still answer in the moment it learns of us.
  */
 import type { Address } from "../net/address.ts"
 import type { Mac } from "../net/mac.ts"
 import { after, type Instant } from "../net/time.ts"
-import type { Arp } from "../wire/arp.ts"
 import { Rounds } from "./rounds.ts"
 
-export interface Conflict {
+/** What a packet says of its sender: the sender fields of ARP, the target of an advertisement. */
+export interface Claim {
   readonly address: Address
   readonly mac: Mac
+}
+
+export interface Conflict extends Claim {
   readonly heardAt: Instant
 }
 
@@ -38,7 +42,7 @@ export type ConflictInput =
     }
   | { readonly type: "stop" }
   /** `isOwn`: from a MAC of this host, whose kernel may answer on several interfaces. */
-  | { readonly type: "arp"; readonly arp: Arp; readonly isOwn: boolean }
+  | { readonly type: "claim"; readonly claim: Claim; readonly isOwn: boolean }
   | { readonly type: "timeout" }
 
 export type ConflictAction =
@@ -69,8 +73,8 @@ export class ConflictWatch {
         this.#probes.clear()
         this.#watch([], [], now)
         return []
-      case "arp":
-        return input.isOwn ? [] : this.#heard(input.arp, now)
+      case "claim":
+        return input.isOwn ? [] : this.#heard(input.claim, now)
       case "timeout":
         return this.#probes.take(now).map((address) => ({ type: "probe", address }))
     }
@@ -92,9 +96,9 @@ export class ConflictWatch {
     this.#probes.add({ addresses: asked, rounds: PROBES, spacingMs: PROBE_SPACING_MS, at })
   }
 
-  #heard(arp: Arp, now: Instant): ConflictAction[] {
-    if (!this.#addresses.has(arp.senderAddress)) return []
-    const conflict = { address: arp.senderAddress, mac: arp.senderMac, heardAt: now }
+  #heard({ address, mac }: Claim, now: Instant): ConflictAction[] {
+    if (!this.#addresses.has(address)) return []
+    const conflict = { address, mac, heardAt: now }
     return [{ type: "conflict", conflict, isNew: this.#remember(conflict) }]
   }
 

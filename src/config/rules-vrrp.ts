@@ -112,16 +112,31 @@ function checkAddresses({ node, draft }: Router, context: Context): void {
     )
   }
   for (const [index, prefix] of addresses.entries()) {
-    checkAddress(locate(node, "addresses", index), prefix, context)
+    checkAdvertised(locate(node, "addresses", index), prefix, context)
   }
   for (const [index, prefix] of unadvertisedAddresses.entries()) {
     checkAddress(locate(node, "unadvertised_addresses", index), prefix, context)
   }
 }
 
+function checkAdvertised(node: TomlNode, prefix: Prefix, context: Context): void {
+  if (familyOf(prefix.address) === 4) return checkAddress(node, prefix, context)
+  context.report.error(
+    node,
+    unavailableMessage("A virtual router over IPv6"),
+    "An IPv4 one carries IPv6 addresses in unadvertised_addresses",
+  )
+}
+
 function checkAddress(node: TomlNode, { address, length }: Prefix, { report }: Context): void {
   if (familyOf(address) === 6) {
-    report.error(node, unavailableMessage("An IPv6 virtual address"), "Use an IPv4 address")
+    if (!isUnicastIpv6(address)) report.error(node, `${address} cannot be a virtual address`)
+    else if (length !== 128)
+      report.warning(
+        node,
+        "An IPv6 virtual address is always placed as a /128",
+        `Write "${address}"`,
+      )
   } else if (!isUnicast(address)) {
     report.error(node, `${address} cannot be the address of a host`)
   } else if (length !== 32) {
@@ -137,6 +152,17 @@ function checkAddress(node: TomlNode, { address, length }: Prefix, { report }: C
 function isUnicast(address: Address): boolean {
   const [first = 0] = addressBytes(address)
   return first !== 0 && first !== 127 && first < 224
+}
+
+/**
+ * Not unspecified, loopback, IPv4-mapped, multicast, or link-local, which would belong to the link
+ * of our device (RFC 4291 §2.4).
+ */
+function isUnicastIpv6(address: Address): boolean {
+  const bytes = addressBytes(address)
+  const [first = 0, second = 0] = bytes
+  const isSpecial = bytes.subarray(0, 10).every((byte) => byte === 0)
+  return !isSpecial && first !== 0xff && !(first === 0xfe && (second & 0xc0) === 0x80)
 }
 
 /** RFC 9568 §5.2.3: a virtual router is known by its VRID on a link, per address family. */

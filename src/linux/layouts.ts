@@ -59,6 +59,7 @@ export const SOCK_FPROG = { size: 16, length: 0, filter: 8 } as const
 export const SOCKADDR_IN = { size: 16, family: 0, port: 2, address: 4 } as const
 export const SOCKADDR_UN = { size: 110, family: 0, path: 2 } as const
 export const IP_MREQN = { size: 12, group: 0, address: 4, ifindex: 8 } as const
+export const IPV6_MREQ = { size: 20, group: 0, ifindex: 16 } as const
 export const IN_PKTINFO = { size: 12, ifindex: 0, specDst: 4, address: 8 } as const
 
 /** sys/socket.h, sys/uio.h */

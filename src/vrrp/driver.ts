@@ -15,8 +15,10 @@ import { SystemError } from "../linux/errno.ts"
 import type { Link } from "../linux/link-message.ts"
 import type { ReceivedPacket } from "../linux/raw-socket.ts"
 import type { Address } from "../net/address.ts"
+import type { Mac } from "../net/mac.ts"
 import { after, earlier, type Instant } from "../net/time.ts"
 import type { Arp } from "../wire/arp.ts"
+import type { NeighborMessage } from "../wire/ndp.ts"
 import { type ChecksumForm, encodeVrrp, VRRP_MULTICAST_IPV4 } from "../wire/vrrp.ts"
 import { Handover, type HandoverAction, type HandoverInput } from "./handover.ts"
 import { leaseOf } from "./lease.ts"
@@ -210,7 +212,23 @@ export class RouterDriver {
   hearArp(arp: Arp, now: Instant): void {
     if (this.#link === undefined) return
     const isOwn = this.#host.interfaces.isOwnMac(arp.senderMac)
-    this.#announcer.hear(arp, { link: this.#link, isOwn, now })
+    const claim = { address: arp.senderAddress, mac: arp.senderMac }
+    this.#announcer.hear(claim, { link: this.#link, isOwn, now })
+  }
+
+  /** `from`: the MAC of the frame. */
+  hearNeighbor(message: NeighborMessage, from: Mac, now: Instant): void {
+    const link = this.#link
+    if (link === undefined) return
+    if (message.type === "advertisement") {
+      const mac = message.mac ?? from
+      const claim = { address: message.target, mac }
+      const isOwn = this.#host.interfaces.isOwnMac(mac)
+      return this.#announcer.hear(claim, { link, isOwn, now })
+    }
+    const isHeld = this.#handover.state.name === "held"
+    if (isHeld && this.#addresses.isUnanswered(message.target))
+      this.#journal.sent(link.answer(message, from), now)
   }
 
   /** Gives up everything at once; call when `isGone`, or when the thread ends. */

@@ -76,6 +76,7 @@ class VrrpThread implements DriverHost {
     this.links = new LinkPool(watcher, {
       vrrpReadable: (link) => this.#hearVrrp(link),
       arpReadable: (link) => this.#hearArp(link),
+      ndpReadable: (link) => this.#hearNdp(link),
     })
     this.interfaces.reload()
     this.#watch(this.#mailbox.doorbell, () => this.#obeyAll())
@@ -233,6 +234,12 @@ class VrrpThread implements DriverHost {
   #hearArp(link: VrrpLink): void {
     for (const arp of this.#guarded(link.receiveArp()))
       for (const router of this.#all()) if (router.link === link) router.hearArp(arp, this.#now)
+  }
+
+  #hearNdp(link: VrrpLink): void {
+    for (const { message, from } of this.#guarded(link.receiveNdp()))
+      for (const router of this.#all())
+        if (router.link === link) router.hearNeighbor(message, from, this.#now)
   }
 
   /** A socket whose interface has just gone fails to receive; the interface table tells more. */

@@ -2,7 +2,7 @@
  * The configuration of a virtual router in the terms of its parts. Pure.
  */
 import type { VrrpConfig } from "../config/config.ts"
-import type { Address, Prefix } from "../net/address.ts"
+import { type Address, familyOf, type Prefix } from "../net/address.ts"
 import type { Advertisement, Authentication } from "../wire/vrrp.ts"
 import type { Expectation } from "./reception.ts"
 import type { VirtualRouterConfig } from "./virtual-router.ts"
@@ -51,12 +51,29 @@ export function heldPrefixes(config: VrrpConfig): readonly Prefix[] {
   return [...config.addresses, ...config.unadvertisedAddresses]
 }
 
-/** Of `heldPrefixes`, and whether adverts list each. */
-export function heldAddresses({ addresses, unadvertisedAddresses }: VrrpConfig) {
+/** An address to carry while Active. */
+export interface HeldAddress {
+  /** As it is placed. */
+  readonly prefix: Prefix
+  /** Listed in adverts; at most 255 are. */
+  readonly isAdvertised: boolean
+}
+
+/** `heldPrefixes` as they are placed. */
+export function heldAddresses(config: VrrpConfig): HeldAddress[] {
+  const { addresses, unadvertisedAddresses, placement } = config
+  // Only on the interface, and for IPv4, does the subnet it was written with mean something.
+  const placed = (prefix: Prefix) =>
+    placement === "process" || familyOf(prefix.address) === 6 ? hostPrefix(prefix.address) : prefix
   return [
-    ...addresses.map((prefix) => ({ prefix, isAdvertised: true })),
-    ...unadvertisedAddresses.map((prefix) => ({ prefix, isAdvertised: false })),
+    ...addresses.map((prefix) => ({ prefix: placed(prefix), isAdvertised: true })),
+    ...unadvertisedAddresses.map((prefix) => ({ prefix: placed(prefix), isAdvertised: false })),
   ]
+}
+
+/** The address alone. */
+export function hostPrefix(address: Address): Prefix {
+  return { address, length: familyOf(address) === 4 ? 32 : 128 }
 }
 
 /** Whether `next` can take over the state of `current`, or is another router of the same name. */

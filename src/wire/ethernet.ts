@@ -11,6 +11,7 @@ import { type Mac, macBytes, macFromBytes } from "../net/mac.ts"
 
 export const ETHERTYPE_IPV4 = 0x0800
 export const ETHERTYPE_ARP = 0x0806
+export const ETHERTYPE_IPV6 = 0x86dd
 export const ETHERNET_HEADER_BYTES = 14
 
 export interface EthernetFrame {

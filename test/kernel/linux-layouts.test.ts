@@ -142,6 +142,11 @@ const ROWS: readonly Row[] = [
     fields: { group: "imr_multiaddr", address: "imr_address", ifindex: "imr_ifindex" },
   },
   {
+    struct: "ipv6_mreq",
+    layout: layouts.IPV6_MREQ,
+    fields: { group: "ipv6mr_multiaddr", ifindex: "ipv6mr_interface" },
+  },
+  {
     struct: "in_pktinfo",
     layout: layouts.IN_PKTINFO,
     fields: { ifindex: "ipi_ifindex", specDst: "ipi_spec_dst", address: "ipi_addr" },

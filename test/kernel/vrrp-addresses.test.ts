@@ -271,3 +271,131 @@ test("keepalived, which knows none of the 1,000, stays a content peer and backs 
   await eventually(() => pings("198.18.3.231"), { what: "keepalived to answer" })
   expect(keepalived.process.output).not.toMatch(/[Ii]nvalid|mismatch|wrong|expected/)
 }, 30_000)
+
+describe("IPv6 addresses of a virtual router over IPv4", () => {
+  const VIP6 = "2001:db8:5::40"
+  const config = (change = {}) =>
+    routerConfig({ ...FAST, unadvertisedAddresses: prefixes(VIP6), ...change })
+
+  beforeEach(async () => {
+    await a.ip("address add 2001:db8::1/64 dev eth0 nodad")
+    await b.ip("address add 2001:db8::2/64 dev eth0 nodad")
+    await client.ip("address add 2001:db8::9/64 dev eth0 nodad")
+    await client.ip("route add 2001:db8:5::/48 dev eth0")
+  })
+
+  async function pings6(): Promise<boolean> {
+    const { exitCode } = await client.run(["ping", "-6", "-c", "1", "-W", "1", VIP6])
+    return exitCode === 0
+  }
+
+  async function neighbor(): Promise<string> {
+    const line = await client.ip(`-6 neigh show ${VIP6}`)
+    return /lladdr (\S+)/.exec(line)?.[1] ?? ""
+  }
+
+  for (const placement of ["process", "interface"] as const) {
+    test(`are answered for, and never a source (placement ${placement})`, async () => {
+      await a.ip("route add default via 2001:db8::9")
+      const router = await startRouter(a, [config({ placement })])
+      await router.reaches("active")
+      const device = placement === "process" ? "cw-edge" : "eth0"
+      await eventually(() => a.holds(VIP6))
+      expect(await a.ip(`-6 address show dev ${device}`)).toMatch(
+        /2001:db8:5::40\/128 scope global .*deprecated/,
+      )
+      await client.ip("-6 neigh flush all")
+      // The kernel's own answer to a first solicitation may take a moment; ours must not.
+      expect(await eventually(pings6, { timeoutMs: 3000 })).toBe(true)
+      expect(await neighbor()).toBe(await a.mac("eth0"))
+      for (const target of ["2001:db8::9", "2001:db8:77::1", "ff02::1 oif eth0"])
+        expect(await a.ip(`-6 route get ${target}`)).not.toContain(`src ${VIP6}`)
+      await router.process.stop()
+      expect(await a.holds(VIP6)).toBe(false)
+    }, 20_000)
+  }
+
+  test("are gone with a killed process; the peer has them, and the client's cache, in time", async () => {
+    const first = await startRouter(a, [config({ priority: 150 })])
+    await first.reaches("active")
+    const second = await startRouter(b, [config()])
+    await second.reaches("backup")
+    expect(await eventually(pings6, { timeoutMs: 3000 })).toBe(true)
+    expect(await neighbor()).toBe(await a.mac("eth0"))
+    const theirs = await b.mac("eth0")
+    const gone = await a.watchAddresses()
+    const killedAt = epochMs()
+    first.process.signal("SIGKILL")
+    await eventually(async () => (await neighbor()) === theirs, { intervalMs: 5 })
+    expect(epochMs() - killedAt).toBeLessThan(361 + SLACK_MS)
+    expect(await pings6()).toBe(true)
+    const removed = gone.events(VIP6).find(({ type }) => type === "removed")
+    expect((removed?.atMs ?? Number.POSITIVE_INFINITY) - killedAt).toBeLessThan(50 + SLACK_MS)
+  }, 20_000)
+
+  test("carry connections within the time of IPv4 after a takeover", async () => {
+    const config6 = { unadvertisedAddresses: prefixes(VIP6) }
+    const first = await startRouter(a, [config({ ...config6, priority: 150 })])
+    await first.reaches("active")
+    const second = await startRouter(b, [config(config6)])
+    await second.reaches("backup")
+    const serve =
+      "import http.server as h,socket as s\nclass S(h.HTTPServer):address_family=s.AF_INET6\nS(('::',8080),h.SimpleHTTPRequestHandler).serve_forever()"
+    for (const host of [a, b]) host.spawn(["python3", "-c", serve], { name: "http" })
+    const curl = async () => {
+      const url = `http://[${VIP6}]:8080/`
+      const argv = ["curl", "-so", "/dev/null", "--connect-timeout", "0.1", url]
+      return (await client.run(argv)).exitCode === 0
+    }
+    await eventually(curl, { what: "the first server to answer" })
+    const killedAt = epochMs()
+    first.process.signal("SIGKILL")
+    await Bun.sleep(50)
+    await eventually(curl, { intervalMs: 5 })
+    expect(epochMs() - killedAt).toBeLessThan(361 + 100 + SLACK_MS)
+  }, 20_000)
+
+  test("a released router answers no more; a host that uses the address is named", async () => {
+    const capture = await lan.capture({ filter: "icmp6 and ip6[40] == 136" })
+    await client.ip(`address add ${VIP6}/128 dev eth0 nodad`)
+    const router = await startRouter(a, [config()])
+    await router.reaches("active")
+    const warning = `${VIP6} is also used by ${await client.mac("eth0")}`
+    await router.shows(({ warnings }) => warnings.includes(warning), warning)
+    await router.post({ type: "release", router: "edge" })
+    await router.reaches("backup")
+    await client.ip(`address del ${VIP6}/128 dev eth0`)
+    expect(await pings6()).toBe(false)
+    const fields = [
+      "icmpv6.nd.na.flag.o",
+      "icmpv6.nd.na.flag.s",
+      "ipv6.dst",
+      "icmpv6.checksum.status",
+    ]
+    const own = `icmpv6.nd.na.target_address == ${VIP6} && eth.src == ${await a.mac("eth0")}`
+    const rows = (await capture.fields(fields, own)).map((row) =>
+      // tshark 4.2 and later write flags out.
+      row.map((field) => ({ True: "1", False: "0" })[field] ?? field),
+    )
+    expect(rows.slice(0, 5)).toEqual(Array.from({ length: 5 }, () => ["1", "0", "ff02::1", "1"]))
+  }, 20_000)
+
+  test("2,000 of them come and go with the router", async () => {
+    const many = prefixes(
+      ...Array.from({ length: 2000 }, (_, index) => `2001:db8:5::${(index + 0x100).toString(16)}`),
+    )
+    const router = await startRouter(a, [config({ unadvertisedAddresses: many })])
+    await router.reaches("active")
+    await eventually(async () => (await a.addresses("cw-edge")).length === 2001, {
+      timeoutMs: 2000,
+    })
+    const { exitCode } = await client.run(["ping", "-6", "-c", "1", "-W", "1", "2001:db8:5::8cf"])
+    expect(exitCode).toBe(0)
+    const stoppedAt = epochMs()
+    await router.post({ type: "release", router: "edge" })
+    await eventually(async () => (await a.addresses("cw-edge")).length === 0, { intervalMs: 5 })
+    expect(epochMs() - stoppedAt).toBeLessThan(200 + SLACK_MS)
+    expect(router.latest().transitions).toBe(3)
+    expect(router.latest().warnings).toEqual([])
+  }, 20_000)
+})

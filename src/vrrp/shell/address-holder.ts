@@ -13,9 +13,9 @@ import { after, earlier, type Instant } from "../../net/time.ts"
 import { leaseFor, leaseOf } from "../lease.ts"
 import { LEAVING_WAIT_MS } from "../messages.ts"
 import { Rota } from "../rota.ts"
-import { heldAddresses } from "../translate.ts"
+import { type HeldAddress, heldAddresses } from "../translate.ts"
 import { InterfacePlacement } from "./interface-placement.ts"
-import type { HeldAddress, Placement, PlacementOptions, Refusal } from "./placement.ts"
+import type { Placement, PlacementOptions, Refusal } from "./placement.ts"
 import { ProcessPlacement } from "./process-placement.ts"
 
 /** Without a lease: how soon an address that somebody removed comes back. */
@@ -141,6 +141,11 @@ export class AddressHolder {
     const gone = [...without(this.#departing?.addresses ?? [], this.#held), ...this.#held]
     this.#forget()
     if (gone.length > 0) this.#placement?.remove(gone)
+  }
+
+  /** Whether it is held, and the kernel does not answer neighbour solicitations for it. */
+  isUnanswered(address: Address): boolean {
+    return this.#placement?.isUnanswered(address) ?? false
   }
 
   /** What would keep hosts on the link from being answered when they ask for the addresses. */

@@ -1,7 +1,12 @@
 /**
  * Sends what the announcement machines ask for on one link, and tells the journal about conflicts.
  */
-import { type ConflictAction, type ConflictInput, ConflictWatch } from "../../announce/conflict.ts"
+import {
+  type Claim,
+  type ConflictAction,
+  type ConflictInput,
+  ConflictWatch,
+} from "../../announce/conflict.ts"
 import {
   type AnnounceConfig,
   type AnnounceInput,
@@ -9,7 +14,6 @@ import {
 } from "../../announce/schedule.ts"
 import type { Address } from "../../net/address.ts"
 import { earlier, type Instant } from "../../net/time.ts"
-import type { Arp } from "../../wire/arp.ts"
 import type { Journal } from "./journal.ts"
 import type { VrrpLink } from "./link.ts"
 
@@ -65,8 +69,8 @@ export class Announcer {
   }
 
   /** `isOwn`: from a MAC of this host. */
-  hear(arp: Arp, { link, isOwn, now }: { link: VrrpLink; isOwn: boolean; now: Instant }): void {
-    this.#observe({ type: "arp", arp, isOwn }, link, now)
+  hear(claim: Claim, { link, isOwn, now }: { link: VrrpLink; isOwn: boolean; now: Instant }): void {
+    this.#observe({ type: "claim", claim, isOwn }, link, now)
   }
 
   #announce(input: AnnounceInput, link: VrrpLink, now: Instant): void {

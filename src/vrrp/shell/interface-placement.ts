@@ -10,10 +10,9 @@
 import { type AddressSpec, SCOPE_GLOBAL, SCOPE_HOST } from "../../linux/address-message.ts"
 import type { LinkRef } from "../../linux/link-message.ts"
 import { familyOf, formatPrefix, type Prefix } from "../../net/address.ts"
+import type { HeldAddress } from "../translate.ts"
 import {
   arpIgnoreOf,
-  type HeldAddress,
-  hostPrefix,
   IPV6_SPEC,
   isOurs,
   lifetime,
@@ -57,11 +56,15 @@ export class InterfacePlacement implements Placement {
       this.#placed.delete(formatPrefix(prefix))
       const group = byLink.get(link.index) ?? { link, places: [] }
       byLink.set(link.index, group)
-      group.places.push({ prefix: placedPrefix(prefix) })
+      group.places.push({ prefix })
     }
     const { rtnetlink } = this.#options
     for (const { link, places } of byLink.values())
       throwIfRefused(rtnetlink.deleteAddresses(link, places))
+  }
+
+  isUnanswered(): boolean {
+    return false
   }
 
   obstacles(link: LinkRef): string[] {
@@ -76,7 +79,7 @@ export class InterfacePlacement implements Placement {
   #spec(prefix: Prefix, leaseS: number | undefined): AddressSpec {
     const scope = prefix.length === IPV4_HOST_BITS ? SCOPE_HOST : SCOPE_GLOBAL
     return {
-      prefix: placedPrefix(prefix),
+      prefix,
       protocol: this.#options.addressMark,
       ...(familyOf(prefix.address) === 6 ? IPV6_SPEC : { scope }),
       ...lifetime(prefix.address, leaseS),
@@ -93,13 +96,6 @@ export class InterfacePlacement implements Placement {
         .filter((each) => !isOurs(each, this.#options))
         .map(({ prefix }) => formatPrefix(prefix)),
     )
-    return addresses.filter(
-      (held) => isKnown(held) || !foreign.has(formatPrefix(placedPrefix(held.prefix))),
-    )
+    return addresses.filter((held) => isKnown(held) || !foreign.has(formatPrefix(held.prefix)))
   }
-}
-
-/** As written for IPv4, where hosts on the link may need to see the subnet. */
-function placedPrefix(prefix: Prefix): Prefix {
-  return familyOf(prefix.address) === 6 ? hostPrefix(prefix.address) : prefix
 }

@@ -15,6 +15,7 @@ export interface FdWatcher {
 export interface LinkListener {
   vrrpReadable(link: VrrpLink): void
   arpReadable(link: VrrpLink): void
+  ndpReadable(link: VrrpLink): void
 }
 
 export class LinkPool {
@@ -39,6 +40,8 @@ export class LinkPool {
     this.#watcher.watch(opened.vrrpFd, () => this.#listener.vrrpReadable(opened))
     if (opened.arpFd !== undefined)
       this.#watcher.watch(opened.arpFd, () => this.#listener.arpReadable(opened))
+    if (opened.ndpFd !== undefined)
+      this.#watcher.watch(opened.ndpFd, () => this.#listener.ndpReadable(opened))
     return opened
   }
 
@@ -51,6 +54,7 @@ export class LinkPool {
     this.#users.delete(link)
     this.#watcher.unwatch(link.vrrpFd)
     if (link.arpFd !== undefined) this.#watcher.unwatch(link.arpFd)
+    if (link.ndpFd !== undefined) this.#watcher.unwatch(link.ndpFd)
     link.close()
   }
 }

@@ -13,21 +13,13 @@ import type { SystemError } from "../../linux/errno.ts"
 import type { LinkRef } from "../../linux/link-message.ts"
 import type { Rtnetlink } from "../../linux/rtnetlink.ts"
 import { readSysctl } from "../../linux/sysctl.ts"
-import { type Address, familyOf, type Prefix } from "../../net/address.ts"
-
-const HOST_BITS = { 4: 32, 6: 128 } as const
+import { type Address, familyOf } from "../../net/address.ts"
+import type { HeldAddress } from "../translate.ts"
 
 export interface PlacementOptions {
   readonly rtnetlink: Rtnetlink
   /** IFA_PROTO of every address this process places. */
   readonly addressMark: number
-}
-
-/** An address to carry while Active. */
-export interface HeldAddress {
-  readonly prefix: Prefix
-  /** Listed in adverts; at most 255 are. */
-  readonly isAdvertised: boolean
 }
 
 /** An address that the kernel would not take, and why. */
@@ -46,14 +38,11 @@ export interface Placement {
   hold(addresses: readonly HeldAddress[], link: LinkRef, leaseS: number | undefined): Refusal[]
   /** Removes them where `hold` put them. Throws `SystemError`. */
   remove(addresses: readonly HeldAddress[]): void
+  /** Whether the kernel leaves it to us to answer neighbour solicitations for it. */
+  isUnanswered(address: Address): boolean
   /** Why hosts on the link would get no answer when they ask for the addresses, for a person. */
   obstacles(link: LinkRef): string[]
   close(): void
-}
-
-/** The address alone, without the subnet it was written with. */
-export function hostPrefix(address: Address): Prefix {
-  return { address, length: HOST_BITS[familyOf(address)] }
 }
 
 /** What all IPv6 addresses are placed with: at once, never as a source, without a route. */

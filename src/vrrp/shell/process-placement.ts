@@ -2,8 +2,8 @@
  * Addresses on a tun device that the thread holds open. When the process dies the kernel removes
  * the device and the addresses with it (measured: 4 ms after SIGKILL). It answers ARP for them on
  * the LAN interface as for any address of the host, unless arp_ignore forbids it; solicitations of
- * IPv6 it answers only for the receiving interface's own addresses, so `NeighborResponder` does
- * that. Always /32 or /128, because a shorter prefix would route the LAN into the device.
+ * IPv6 it answers only for the receiving interface's own addresses, so the driver does that, and
+ * here the groups are joined to which they are sent. Always /32 or /128, because a shorter prefix would route the LAN into the device.
  *
  * A process that hangs instead of dying is what leases are for:
  *
@@ -21,14 +21,15 @@
 import { type AddressSpec, SCOPE_HOST } from "../../linux/address-message.ts"
 import { EBUSY, SystemError } from "../../linux/errno.ts"
 import type { LinkRef } from "../../linux/link-message.ts"
+import { MulticastGroups } from "../../linux/multicast-groups.ts"
 import type { Rtnetlink } from "../../linux/rtnetlink.ts"
 import { readSysctl } from "../../linux/sysctl.ts"
 import { openTun, type TunDevice } from "../../linux/tun.ts"
 import { type Address, addressFromBytes, familyOf, formatPrefix } from "../../net/address.ts"
+import { solicitedNodeGroup } from "../../wire/ndp.ts"
+import { type HeldAddress, hostPrefix } from "../translate.ts"
 import {
   arpIgnoreOf,
-  type HeldAddress,
-  hostPrefix,
   IPV6_SPEC,
   lifetime,
   type Placement,
@@ -44,6 +45,8 @@ export class ProcessPlacement implements Placement {
   /** Undefined: this host's settings do not allow one. */
   readonly #guard: Address | undefined
   readonly #placed = new Map<string, HeldAddress>()
+  /** Where the IPv6 ones are asked for. */
+  #groups: MulticastGroups | undefined
 
   /** Creates the device. Throws `SystemError`. */
   constructor(routerName: string, options: PlacementOptions) {
@@ -58,19 +61,27 @@ export class ProcessPlacement implements Placement {
     return familyOf(held.prefix.address) === 6 || this.#isGuarded(held)
   }
 
-  hold(addresses: readonly HeldAddress[], _link: LinkRef, leaseS: number | undefined): Refusal[] {
+  hold(addresses: readonly HeldAddress[], link: LinkRef, leaseS: number | undefined): Refusal[] {
     for (const held of addresses) this.#placed.set(formatPrefix(held.prefix), held)
     if (this.#needsGuard()) this.#holdGuard(leaseS)
     const specs = addresses.map((held) => this.#spec(held, leaseS))
-    return refusalsOf(this.#options.rtnetlink.replaceAddresses(this.#device, specs), addresses)
+    const refused = this.#options.rtnetlink.replaceAddresses(this.#device, specs)
+    return [...refusalsOf(refused, addresses), ...this.#joinGroups(addresses, link)]
   }
 
   remove(addresses: readonly HeldAddress[]): void {
     for (const { prefix } of addresses) this.#placed.delete(formatPrefix(prefix))
+    for (const { prefix } of addresses)
+      if (familyOf(prefix.address) === 6)
+        this.#groups?.leave(solicitedNodeGroup(prefix.address), prefix.address)
     if (this.#placed.size === 0) return this.#removeAll(addresses)
     const places = addresses.map((held) => this.#place(held))
     if (!this.#needsGuard()) places.push(...this.#guardPlaces())
     throwIfRefused(this.#options.rtnetlink.deleteAddresses(this.#device, places))
+  }
+
+  isUnanswered(address: Address): boolean {
+    return familyOf(address) === 6 && this.#placed.has(formatPrefix(hostPrefix(address)))
   }
 
   obstacles(link: LinkRef): string[] {
@@ -83,6 +94,7 @@ export class ProcessPlacement implements Placement {
   }
 
   close(): void {
+    this.#groups?.close()
     this.#device.close()
   }
 
@@ -92,6 +104,27 @@ export class ProcessPlacement implements Placement {
 
   #needsGuard(): boolean {
     return this.#placed.values().some((held) => this.#isGuarded(held))
+  }
+
+  #joinGroups(addresses: readonly HeldAddress[], link: LinkRef): Refusal[] {
+    const asked = addresses.filter(({ prefix }) => familyOf(prefix.address) === 6)
+    if (asked.length === 0) return []
+    // An interface that was made anew has another index.
+    if (this.#groups?.link.index !== link.index) {
+      this.#groups?.close()
+      this.#groups = new MulticastGroups(link)
+    }
+    const groups = this.#groups
+    return asked.flatMap((held) => {
+      const { address } = held.prefix
+      try {
+        groups.join(solicitedNodeGroup(address), address)
+        return []
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error
+        return [{ held, error }]
+      }
+    })
   }
 
   /** Before what hangs on it: the first address of a subnet is the primary one. */
@@ -118,7 +151,7 @@ export class ProcessPlacement implements Placement {
   }
 
   #place(held: HeldAddress) {
-    const prefix = hostPrefix(held.prefix.address)
+    const { prefix } = held
     return this.#guard !== undefined && this.#isGuarded(held)
       ? { prefix, peer: this.#guard }
       : { prefix }
