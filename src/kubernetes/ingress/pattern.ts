@@ -13,7 +13,11 @@ export function checkPattern(source: string): PatternResult {
   if (source.length > PATTERN_LENGTH_MAX) {
     return { ok: false, reason: `is longer than ${PATTERN_LENGTH_MAX} characters` }
   }
-  const risk = RISKS.find(({ pattern }) => pattern.test(withoutEscapes(source)))
+  if (/\p{C}/u.test(source)) return { ok: false, reason: "has a control character" }
+  const plain = withoutEscapes(source)
+  if (/\[\^?\]/.test(plain)) return { ok: false, reason: "has an empty class" }
+  const outsideClasses = plain.replace(/\[[^\]]*\]/g, "x")
+  const risk = RISKS.find(({ pattern }) => pattern.test(outsideClasses))
   if (risk !== undefined) return { ok: false, reason: risk.reason }
   if (/\\[1-9k]/.test(source)) return { ok: false, reason: "has a back reference" }
   const repetition = repetitionProblem(source)
@@ -87,15 +91,13 @@ function isRepetition(token: string): boolean {
   return /^[*+]/.test(token) || /^\{(?!0?,?1\})\d*(,\d*)?\}/.test(token)
 }
 
-const TOKENS =
-  /\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?(?:[:=!]|<\w+>))?|[*+]\??|\{\d*(?:,\d*)?\}|./gs
+const TOKENS = /\\.|\[(?:\\.|[^\]\\])*\]|\((?:\?(?:[:=!]|<\w+>))?|[*+]\??|\{\d*(?:,\d*)?\}|./gs
 
 const RISKS = [
   { pattern: /\(\?<[=!]/, reason: "has a look-behind" },
   { pattern: /\(\?[=!]/, reason: "has a look-ahead" },
   { pattern: /\(\?[a-z-]*\)|\(\?[a-z-]+:/, reason: "changes its own options" },
   { pattern: /\(\?>|[*+?}]\+/, reason: "is possessive" },
-  { pattern: /[^\P{C}]/u, reason: "has a control character" },
 ] as const
 
 const PATTERN_LENGTH_MAX = 1024
