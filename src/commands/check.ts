@@ -11,10 +11,17 @@ import { formatPlan, planJson } from "../config/plan.ts"
 import { TlsStore } from "../daemon/tls-store.ts"
 import { SystemError } from "../linux/errno.ts"
 import { AdminClient } from "./admin-client.ts"
+import {
+  checkKubernetes,
+  findingsJson,
+  formatDenied,
+  formatFindings,
+  type KubernetesFindings,
+} from "./check-kubernetes.ts"
 import { CommandFailure, type CommandInput } from "./command.ts"
 import { type Finding, hostFindings } from "./host-findings.ts"
 import { viewHost } from "./host-view.ts"
-import { printError, printLine } from "./output.ts"
+import { printable, printError, printLine } from "./output.ts"
 
 export async function check(input: CommandInput): Promise<number> {
   const loaded = loadConfig(input.configPath)
@@ -29,12 +36,21 @@ export async function check(input: CommandInput): Promise<number> {
     for (const { severity, message } of tls) printError(`${severity}: ${message}`)
     return 1
   }
-  if (input.json) printJson(resultJson(loaded, findings))
-  else printResult(loaded, findings, input)
-  return 0
+  const kubernetes = input.kubernetes ? await checkKubernetes(loaded.config) : undefined
+  const checked = { loaded, findings, kubernetes }
+  if (input.json) printJson(resultJson(checked))
+  else printResult(checked, input)
+  return kubernetes === undefined || kubernetes.report.denied.length === 0 ? 0 : 1
 }
 
 type Loaded = Extract<LoadResult, { readonly ok: true }>
+
+interface Checked {
+  readonly loaded: Loaded
+  readonly findings: readonly Finding[]
+  /** Undefined: the API was not asked. */
+  readonly kubernetes: KubernetesFindings | undefined
+}
 
 async function findingsOf({ config }: Loaded, input: CommandInput): Promise<Finding[]> {
   const status = await runningStatus(input)
@@ -67,23 +83,35 @@ async function runningStatus(input: CommandInput): Promise<Status | undefined> {
   }
 }
 
-function printResult(loaded: Loaded, findings: readonly Finding[], input: CommandInput): void {
+function printResult({ loaded, findings, kubernetes }: Checked, input: CommandInput): void {
   if (loaded.warnings.length > 0) printError(`${formatDiagnostics(loaded.warnings)}\n`)
   for (const { severity, message } of findings) printError(`${severity}: ${message}`)
   if (findings.length > 0) printError("")
   for (const line of formatPlan(loaded.config)) printLine(line)
+  if (kubernetes !== undefined) printKubernetes(kubernetes)
   const warnings = findings.filter(({ severity }) => severity === "warning")
   const count = loaded.warnings.length + warnings.length
   printLine(`\n${input.configPath}: no errors${count === 0 ? "" : `, ${plural(count, "warning")}`}`)
 }
 
-function resultJson({ config, warnings, files }: Loaded, findings: readonly Finding[]) {
+function printKubernetes(findings: KubernetesFindings): void {
+  printLine("")
+  for (const line of formatFindings(findings)) printLine(printable(line))
+  const { denied } = findings.report
+  if (denied.length === 0) return
+  printError("\nerror: the API server does not allow all that is configured")
+  for (const line of formatDenied(denied)) printError(line)
+}
+
+function resultJson({ loaded, findings, kubernetes }: Checked) {
+  const { config, warnings, files } = loaded
   return {
     ok: true,
     files,
     diagnostics: warnings.map(diagnosticJson),
     host: findings,
     plan: planJson(config),
+    ...(kubernetes === undefined ? {} : { kubernetes: findingsJson(kubernetes) }),
   }
 }
 

@@ -101,6 +101,7 @@ function toInput(
     method: textOf("method") ?? "GET",
     headers: textsOf("header"),
     tls: isGiven("tls"),
+    kubernetes: isGiven("kubernetes"),
     words,
   }
 }
@@ -137,4 +138,5 @@ const OPTIONS: Readonly<Record<OptionName, Option>> = {
   method: { type: "string" },
   header: { type: "string", multiple: true },
   tls: { type: "boolean" },
+  kubernetes: { type: "boolean" },
 }

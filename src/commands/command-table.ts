@@ -17,10 +17,11 @@ drain and end; a second one ends at once.`,
   {
     name: "check",
     words: [],
-    options: ["config", "json"],
+    options: ["kubernetes", "config", "json"],
     summary: "validate the configuration and print the plan",
     details: `Errors are shown with file:line:column and end with exit code 1. Looks at this host
-too: interfaces, addresses and ports that the configuration needs.`,
+too: interfaces, addresses and ports that the configuration needs. With --kubernetes it asks the API
+server, and prints the access rules that are missing; exit code 1 if any is.`,
     run: async (input) => (await import("./check.ts")).check(input),
   },
   {

@@ -16,6 +16,8 @@ export interface CommandInput {
   readonly method: string
   readonly headers: readonly string[]
   readonly tls: boolean
+  /** Ask the API server too. */
+  readonly kubernetes: boolean
   /** What is not an option. */
   readonly words: readonly string[]
 }
@@ -30,6 +32,7 @@ export type OptionName =
   | "method"
   | "header"
   | "tls"
+  | "kubernetes"
 
 export interface Command {
   readonly name: string

@@ -43,6 +43,7 @@ const OPTION_USAGE: Readonly<Record<OptionName, string>> = {
   method: "--method METHOD",
   header: "--header TEXT",
   tls: "--tls",
+  kubernetes: "--kubernetes",
 }
 
 const OPTION_HELP: Readonly<Record<OptionName, string>> = {
@@ -54,5 +55,6 @@ const OPTION_HELP: Readonly<Record<OptionName, string>> = {
   root: "--root DIR         install into this folder, as for a package; no user is made",
   method: "--method METHOD    GET unless given",
   header: '--header TEXT      "Name: value"; may be given several times',
+  kubernetes: "--kubernetes       ask the API server whether it allows all that is configured",
   tls: "--tls              the request comes over TLS",
 }
