@@ -3,11 +3,12 @@ import type { VrrpConfig } from "../config/config.ts"
 import type { Address } from "../net/address.ts"
 import { formatPrefix, parsePrefix } from "../net/address.ts"
 import { type Instant, instant } from "../net/time.ts"
+import { patchedService } from "./fixtures/service-patch.ts"
 import { ingressOf, portOf, serviceOf } from "./fixtures/services.ts"
 import { emptyView } from "./fixtures/view.ts"
 import { LoadBalancers, type LoadBalancersConfig } from "./load-balancers.ts"
 import { keyOf, type Service } from "./objects.ts"
-import type { Json, Write } from "./writes.ts"
+import type { Write } from "./writes.ts"
 
 const KUBERNETES: NonNullable<LoadBalancersConfig["kubernetes"]> = {
   kubeconfig: "",
@@ -109,46 +110,13 @@ class Bench {
   #apply(write: Write): string {
     if (write.type === "event") return `${write.severity} ${write.reason} ${write.about.name}`
     if (write.type !== "patch") throw new Error(write.type)
-    const service = this.services.get(`${write.namespace}/${write.name}`)
-    if (service === undefined || service.meta.resourceVersion !== write.resourceVersion)
-      return "409"
-    const { meta, ...rest } = service
-    this.put(write.name, {
-      ...rest,
-      ...patched(service, write.patch),
-      meta: { ...meta, ...metaPatched(service, write.patch) },
-    })
-    return `${write.name} ${write.subresource || "annotations"}`
-  }
-}
-
-interface Patch {
-  readonly metadata?: { readonly annotations: Record<string, string | null> }
-  readonly status?: {
-    readonly loadBalancer?: { readonly ingress: { ip: string; ipMode: string }[] | null }
-    readonly conditions?: Record<string, string>[]
-  }
-}
-
-function metaPatched({ meta }: Service, patch: Json): { annotations: Record<string, string> } {
-  const annotations: Record<string, string> = { ...meta.annotations }
-  for (const [name, value] of Object.entries((patch as Patch).metadata?.annotations ?? {})) {
-    if (value === null) delete annotations[name]
-    else annotations[name] = value
-  }
-  return { annotations }
-}
-
-function patched(service: Service, patch: Json): Partial<Service> {
-  const { loadBalancer, conditions = [] } = (patch as Patch).status ?? {}
-  const types = conditions.map(({ type }) => type)
-  const kept = service.conditions.filter(({ type }) => !types.includes(type))
-  const added = conditions.filter(({ $patch }) => $patch === undefined)
-  return {
-    conditions: [...kept, ...(added as unknown as Service["conditions"])],
-    ...(loadBalancer
-      ? { ingress: ingressOf(...(loadBalancer.ingress ?? []).map(({ ip }) => ip)) }
-      : {}),
+    const key = `${write.namespace}/${write.name}`
+    const service = this.services.get(key)
+    if (service?.meta.resourceVersion !== write.resourceVersion) return "409"
+    this.#version += 1
+    this.services.set(key, patchedService(service, write.patch, `${this.#version}`))
+    this.edge.update(this.view(), { services: [key] })
+    return `${write.name} ${write.subresource}`
   }
 }
 
@@ -158,26 +126,16 @@ function routersOf({ edge }: Bench): Record<string, string> {
 }
 
 describe("LoadBalancers", () => {
-  test("gives, records the router, then the status; serves what the view shows", () => {
+  test("gives an address and a router in one write, and serves what the view shows", () => {
     const bench = new Bench().writer().put("web")
-    expect(bench.take()).toEqual([
-      {
-        type: "patch",
-        resource: "services",
-        namespace: "shop",
-        name: "web",
-        subresource: "",
-        resourceVersion: "101",
-        patch: { metadata: { annotations: { "causeway.dev/virtual-router": "a" } } },
-        format: "strategic",
-      },
-    ])
-    expect(bench.edge.contribution().streams).toEqual([])
-    bench.put("web", { meta: { annotations: { "causeway.dev/virtual-router": "a" } } })
     const [status, event, ...rest] = bench.take()
-    expect(status).toMatchObject({
+    expect(status).toEqual({
+      type: "patch",
+      resource: "services",
+      namespace: "shop",
+      name: "web",
       subresource: "status",
-      resourceVersion: "102",
+      resourceVersion: "101",
       patch: {
         status: {
           loadBalancer: { ingress: [{ ip: "192.0.2.1", ipMode: "Proxy" }] },
@@ -189,17 +147,26 @@ describe("LoadBalancers", () => {
               message: '192.0.2.1 on virtual router "a"',
               lastTransitionTime: "2026-01-01T00:00:00Z",
             },
+            {
+              type: "causeway.dev/VirtualRouter",
+              status: "True",
+              reason: "Chosen",
+              message: "a",
+              lastTransitionTime: "2026-01-01T00:00:00Z",
+            },
           ],
         },
       },
+      format: "strategic",
     })
     expect(event).toMatchObject({ type: "event", severity: "Normal", reason: "IPAllocated" })
     expect(rest).toEqual([])
+    expect(bench.edge.contribution().streams).toEqual([])
   })
 
   test("has nothing more to write once the API shows it, also on the next edge", () => {
     const bench = new Bench().writer().put("web")
-    expect(bench.settle()).toEqual(["web annotations", "web status", "Normal IPAllocated web"])
+    expect(bench.settle()).toEqual(["web status", "Normal IPAllocated web"])
     expect(bench.edge.status()).toEqual([
       {
         service: "shop/web",
@@ -236,11 +203,7 @@ describe("LoadBalancers", () => {
     const bench = new Bench().put("web", spec)
     const before = routersOf(bench)
     expect(Object.values(before)).toEqual(["192.0.2.7/32"])
-    expect(bench.writer().settle()).toEqual([
-      "web annotations",
-      "web status",
-      "Normal IPAllocated web",
-    ])
+    expect(bench.writer().settle()).toEqual(["web status", "Normal Served web"])
     expect(routersOf(bench)).toEqual(before)
   })
 
@@ -261,10 +224,11 @@ describe("LoadBalancers", () => {
     const addressPools = [poolOf("pool", "192.0.2.1", "192.0.2.9", ["b"])]
     bench.edge.configure(configOf({ addressPools }))
     expect(routersOf(bench)).toEqual({ b: "192.0.2.1/32" })
-    expect(bench.settle()).toEqual(["web annotations", "web status", "Normal IPAllocated web"])
-    expect(bench.services.get("shop/web")?.conditions[0]?.message).toBe(
+    expect(bench.settle()).toEqual(["web status", "Normal Served web"])
+    expect(bench.services.get("shop/web")?.conditions.map(({ message }) => message)).toEqual([
       '192.0.2.1 on virtual router "b"',
-    )
+      "b",
+    ])
   })
 
   test("tells of an exhausted pool once, and helps itself when there is room", () => {
@@ -279,18 +243,28 @@ describe("LoadBalancers", () => {
     })
     bench.writer("edge-b/1")
     // The fence touches it; there is no second Event.
-    expect(bench.settle()).toEqual(["late annotations"])
+    expect(bench.settle()).toEqual(["late status"])
     bench.remove("web")
-    expect(bench.settle()).toEqual(["late annotations", "late status", "Normal IPAllocated late"])
+    expect(bench.settle()).toEqual(["late status", "Normal IPAllocated late"])
   })
 
   test("gives nothing before all that a predecessor may have promised to has another version", () => {
     const bench = new Bench().put("one").put("two").writer("edge-b/1")
     const touches = bench.take()
-    expect(touches.map((write) => write.type === "patch" && write.patch)).toEqual([
-      { metadata: { annotations: { "causeway.dev/writer": "edge-b/1" } } },
-      { metadata: { annotations: { "causeway.dev/writer": "edge-b/1" } } },
-    ])
+    const touch = {
+      status: {
+        conditions: [
+          {
+            type: "causeway.dev/Writer",
+            status: "True",
+            reason: "TookOver",
+            message: "edge-b/1",
+            lastTransitionTime: "2026-01-01T00:00:00Z",
+          },
+        ],
+      },
+    }
+    expect(touches.map((write) => write.type === "patch" && write.patch)).toEqual([touch, touch])
     // The predecessor's write to one of them arrives late, with the address that is lowest.
     bench.put("two", { ingress: ingressOf("192.0.2.1") })
     expect(bench.take()).toEqual([])
@@ -323,12 +297,16 @@ describe("LoadBalancers", () => {
         '192.0.2.5:3306 is used by stream "mysql", which keeps it',
     })
     const types = bench.services.get("shop/web")?.conditions.map(({ type }) => type)
-    expect(types).toEqual(["causeway.dev/Ready", "causeway.dev/Degraded"])
-    bench.put("web", { ...bench.services.get("shop/web"), ports: [portOf(80)] })
-    bench.settle()
-    expect(bench.services.get("shop/web")?.conditions.map(({ type }) => type)).toEqual([
+    expect(types?.toSorted()).toEqual([
+      "causeway.dev/Degraded",
       "causeway.dev/Ready",
+      "causeway.dev/VirtualRouter",
     ])
+    bench.put("web", { ...(bench.services.get("shop/web") as Service), ports: [portOf(80)] })
+    bench.settle()
+    expect(bench.services.get("shop/web")?.conditions.map(({ type }) => type)).not.toContain(
+      "causeway.dev/Degraded",
+    )
   })
 
   test("gives a port that two Services claim to the older, and says it to the younger", () => {
@@ -371,11 +349,10 @@ describe("LoadBalancers", () => {
     const others = [...web.ingress, ...ingressOf("203.0.113.1")]
     bench.put("web", { ...web, loadBalancerClass: "other/class", ingress: others })
     expect(bench.edge.contribution().streams).toEqual([])
-    expect(bench.settle()).toEqual(["web status", "web annotations"])
+    expect(bench.settle()).toEqual(["web status"])
     const released = bench.services.get("shop/web")
     expect(released?.ingress.map(({ ip }) => ip as string)).toEqual(["203.0.113.1"])
     expect(released?.conditions).toEqual([])
-    expect(released?.meta.annotations).toEqual({})
   })
 
   test("never touches Services that were never ours", () => {
@@ -398,7 +375,7 @@ describe("LoadBalancers", () => {
 
   test("repeats a write that had no effect, ever more slowly", () => {
     const bench = new Bench().writer().put("web")
-    expect(bench.take()).toHaveLength(1)
+    expect(bench.take()).toHaveLength(2)
     expect(bench.take()).toEqual([])
     expect<unknown>(bench.edge.deadline()).toBe(30_000)
     bench.now = instant(30_000)
@@ -410,7 +387,7 @@ describe("LoadBalancers", () => {
     const bench = new Bench().writer()
     let writes = 0
     for (let at = 0; at < 50; at++) {
-      bench.put("web", { meta: { annotations: { "causeway.dev/virtual-router": "a" } } })
+      bench.put("web")
       writes += bench.take().filter(({ type }) => type === "patch").length
     }
     expect(writes).toBe(4)
@@ -422,6 +399,15 @@ describe("LoadBalancers", () => {
     bench.settle()
     expect(routersOf(bench)).toEqual({})
     expect(bench.edge.status()[0]).toMatchObject({ routers: ["b"], state: "served" })
+  })
+
+  test("follows the annotation that asks for a router, on any edge", () => {
+    const bench = new Bench().writer().put("web")
+    bench.settle()
+    const annotations = { "causeway.dev/virtual-router": "b" }
+    bench.put("web", { ...(bench.services.get("shop/web") as Service), meta: { annotations } })
+    expect(routersOf(bench)).toEqual({ b: "192.0.2.1/32" })
+    expect(bench.settle()).toEqual(["web status", "Normal Served web"])
   })
 
   test("stops writing without a term", () => {

@@ -3,7 +3,7 @@
  * that writes, what is given to them and told to the API.
  *
  * The two halves meet only in the API. *Serving* is a function of what the view shows (addresses in
- * status, the annotation that names the virtual router, the pools), so that both edges serve the
+ * status, the condition that names the virtual router, the pools), so that both edges serve the
  * same, with or without a writer, also from a view restored from disk. *Writing* decides and asks
  * for writes; what it decided is served when the view shows it, a moment later, and never before.
  */
@@ -13,7 +13,7 @@ import { formatEndpoint } from "../net/address.ts"
 import { earlier, type Instant } from "../net/time.ts"
 import { ipFamilyOf, numberOf } from "./addresses/address-set.ts"
 import { Allocator, byAge, type Placement } from "./addresses/allocator.ts"
-import { carrierOf, leastLoaded, recordedRouter } from "./addresses/carriers.ts"
+import { carrierOf, leastLoaded, namedRouter } from "./addresses/carriers.ts"
 import { Fence } from "./addresses/fence.ts"
 import { type EffectivePools, effectivePools, type PoolProblem } from "./addresses/pools.ts"
 import { isBlocking, isOurs, requestOf } from "./addresses/requests.ts"
@@ -58,6 +58,12 @@ export interface LoadBalancerRow {
   readonly state: "served" | "degraded" | "pending"
   /** "" when all is well. */
   readonly reason: string
+}
+
+export interface Clock {
+  readonly now: Instant
+  /** For the times that people read in conditions. */
+  readonly epochMs: number
 }
 
 interface Served {
@@ -133,10 +139,10 @@ export class LoadBalancers {
   }
 
   /** What is to be written now, to be passed on at once: an address counts as promised from here. */
-  takeWrites(clock: { readonly now: Instant; readonly epochMs: number }): Write[] {
+  takeWrites(clock: Clock): Write[] {
     if (this.#term === undefined) return []
     this.#takeDue(clock.now)
-    if (!this.#fence.isPassed) return this.#touch(this.#term, clock.now)
+    if (!this.#fence.isPassed) return this.#touch(this.#term, clock)
     this.#allocator.setGiving(true)
     for (const key of this.#allocator.give()) this.#review.add(key)
     const writes = this.#reviewedInOrder().flatMap((key) => this.#writesFor(key, clock))
@@ -355,14 +361,14 @@ export class LoadBalancers {
     }
   }
 
-  #touch(term: string, now: Instant): Write[] {
+  #touch(term: string, { now, epochMs }: Clock): Write[] {
     return [...this.#fence.waiting].flatMap((key) => {
       const service = this.#view?.services.get(key)
-      return service === undefined ? [] : this.#ask(key, touchStep(service, term), now)
+      return service === undefined ? [] : this.#ask(key, touchStep(service, term, epochMs), now)
     })
   }
 
-  #writesFor(key: ObjectKey, { now, epochMs }: { now: Instant; epochMs: number }): Write[] {
+  #writesFor(key: ObjectKey, { now, epochMs }: Clock): Write[] {
     const service = this.#view?.services.get(key)
     if (service === undefined || service.meta.isDeleting) return []
     const step = this.#isOurs(service)
@@ -413,10 +419,9 @@ export class LoadBalancers {
     const ofFile = this.#fileRouters.get(address)
     const pool = this.#allocator.poolOf(address)
     if (ofFile !== undefined || pool === undefined) return ofFile
-    const recorded = recordedRouter(service, address)
-    const known = [this.#chosenRouters.get(address), recorded].find(
-      (router) => router !== undefined && pool.virtualRouters.includes(router),
-    )
+    const chosen = this.#chosenRouters.get(address)
+    const isValid = chosen !== undefined && pool.virtualRouters.includes(chosen)
+    const known = isValid ? chosen : namedRouter(service, address, pool)
     const router = known ?? leastLoaded(pool, this.#loads())
     if (router !== undefined && this.#term !== undefined) this.#chosenRouters.set(address, router)
     return router

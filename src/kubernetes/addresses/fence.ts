@@ -6,7 +6,7 @@
  * later: a stopped process, a network that was cut and delivers what its buffers kept. Such a write
  * names the version of the Service it is based on, so it dies as soon as the Service has another. A
  * predecessor can have promised an address only to a Service that lacked something. So the new
- * writer lists all Services anew, touches each of those (an annotation with its own term), and waits
+ * writer lists all Services anew, touches each of those (a condition with its own term), and waits
  * until it sees every one in another version: from then on whatever the predecessor sent has either
  * arrived, and was seen, or is dead. What came into being after the list, the predecessor never saw.
  *
@@ -14,7 +14,8 @@
  */
 import { keyOf, type ObjectKey, type Service } from "../objects.ts"
 
-export const WRITER = "causeway.dev/writer"
+/** Type of the condition that a touch writes. */
+export const WRITER = "causeway.dev/Writer"
 
 export class Fence {
   /** Versions that a predecessor may know, by Service. */

@@ -1,12 +1,12 @@
 /**
- * What has to be written so that a Service says in the API what the edge decided: the next step
- * from the Service as it is now, or nothing when all is said.
+ * What has to be written so that a Service says in the API what the edge decided, from the Service
+ * as it is now, or nothing when all is said.
  *
- * One step at a time, each based on the version it looks at: first the annotation that names the
- * virtual router, then the status. Compared is what the API shows, as it shows it: a server before
- * 1.30 drops `ipMode`, and no order of the list is asked for. Conditions are patched strategically,
- * by their type, so those of others stay as they are. An Event goes out with the change of the
- * condition that it explains, so that a restarted edge does not repeat what is known already.
+ * Everything is in the status, so one write says all of it at once and needs no other right, and
+ * each write is based on the version it looked at. Compared is what the API shows, as it shows it: a
+ * server before 1.30 drops `ipMode`, and no order of the list is asked for. Conditions are patched
+ * strategically, by their type, so those of others stay as they are. An Event goes out with the
+ * change of the condition that it explains, so a restarted edge does not repeat what is known.
  */
 import type { Address } from "../../net/address.ts"
 import type { Condition, Service } from "../objects.ts"
@@ -27,7 +27,7 @@ export interface Problem {
 }
 
 export interface Verdict {
-  /** By address of the status; empty: nothing to record. */
+  /** By address; recorded together with `addresses`. */
   readonly routers: ReadonlyMap<Address, string>
   /** Undefined: what is there is left alone. */
   readonly addresses: readonly Address[] | undefined
@@ -45,12 +45,35 @@ export interface Step {
 
 /** The next write towards the verdict; undefined: nothing is left to say. */
 export function nextStep(service: Service, verdict: Verdict, epochMs: number): Step | undefined {
-  return annotationStep(service, verdict) ?? statusStep(service, verdict, epochMs)
+  const { addresses } = verdict
+  const isSaid = addresses === undefined || listsExactly(service, addresses)
+  const wanted = wantedConditions(service, verdict)
+  const unsaid = wanted.filter(([type, condition]) => {
+    return !isSameCondition(conditionOf(service, type), condition)
+  })
+  if (isSaid && unsaid.length === 0) return undefined
+  const types = unsaid.map(([type]) => type)
+  const events = [
+    ...(types.includes(READY) ? [readyEvent(service, verdict)] : []),
+    ...(types.includes(DEGRADED)
+      ? verdict.problems.map((problem) => problemEvent(service, problem))
+      : []),
+  ]
+  // The mark of a touch has done its work; removing it is not worth a write of its own.
+  if (conditionOf(service, WRITER) !== undefined) unsaid.push([WRITER, undefined])
+  const conditions = unsaid.map(([type, condition]) => {
+    return conditionPatch(service, type, condition, epochMs)
+  })
+  const ingress = (addresses ?? []).map((ip): LoadBalancerEntry => ({ ip, ipMode: "Proxy" }))
+  const status = { ...(isSaid ? {} : loadBalancerOf(ingress)), conditions }
+  return { write: statusPatch(service, status), events, isGiving: !isSaid }
 }
 
 /** A change of the Service that means nothing but a new version (`fence.ts`). */
-export function touchStep(service: Service, term: string): Step {
-  return annotationPatch(service, { [WRITER]: term })
+export function touchStep(service: Service, term: string, epochMs: number): Step {
+  const touched = { status: "True", reason: "TookOver", message: term }
+  const conditions = [conditionPatch(service, WRITER, touched, epochMs)]
+  return { write: statusPatch(service, { conditions }), events: [], isGiving: false }
 }
 
 /** Takes back what we wrote into a Service that is not ours any more, and nothing else. */
@@ -58,48 +81,12 @@ export function releaseStep(
   service: Service,
   isFromOurPools: (address: Address) => boolean,
 ): Step | undefined {
-  const ours = service.conditions.filter(({ type }) => type === READY || type === DEGRADED)
-  if (ours.length > 0) {
-    const left = service.ingress.filter(({ ip }) => ip === undefined || !isFromOurPools(ip))
-    const conditions = ours.map(({ type }) => removal(type))
-    const ingress = left.length === service.ingress.length ? {} : loadBalancerOf(left)
-    return statusPatch(service, { ...ingress, conditions }, [])
-  }
-  const noted = [VIRTUAL_ROUTER, WRITER].filter((name) => service.meta.annotations[name])
-  if (noted.length === 0) return undefined
-  return annotationPatch(service, Object.fromEntries(noted.map((name) => [name, null])))
-}
-
-function annotationStep(service: Service, { routers }: Verdict): Step | undefined {
-  for (const [address, router] of routers) {
-    if (recordedRouter(service, address) !== router) {
-      return annotationPatch(service, { [VIRTUAL_ROUTER]: formatRouters(routers) })
-    }
-  }
-  return undefined
-}
-
-function statusStep(service: Service, verdict: Verdict, epochMs: number): Step | undefined {
-  const { addresses } = verdict
-  const isSaid = addresses === undefined || listsExactly(service, addresses)
-  const [ready, degraded] = wantedConditions(verdict)
-  const isReadySaid = isSameCondition(conditionOf(service, READY), ready)
-  const isDegradedSaid = isSameCondition(conditionOf(service, DEGRADED), degraded)
-  if (isSaid && isReadySaid && isDegradedSaid) return undefined
-  const conditions = [
-    ...(isReadySaid ? [] : [conditionPatch(service, READY, ready, epochMs)]),
-    ...(isDegradedSaid ? [] : [conditionPatch(service, DEGRADED, degraded, epochMs)]),
-  ]
-  const ingress = (addresses ?? []).map((ip): LoadBalancerEntry => ({ ip, ipMode: "Proxy" }))
-  const status = {
-    ...(isSaid ? {} : loadBalancerOf(ingress)),
-    ...(conditions.length === 0 ? {} : { conditions }),
-  }
-  const events = [
-    ...(isReadySaid ? [] : [readyEvent(service, verdict)]),
-    ...(isDegradedSaid ? [] : verdict.problems.map((problem) => problemEvent(service, problem))),
-  ]
-  return { ...statusPatch(service, status, events), isGiving: !isSaid }
+  const ours = service.conditions.filter(({ type }) => OWN_CONDITIONS.includes(type))
+  if (ours.length === 0) return undefined
+  const left = service.ingress.filter(({ ip }) => ip === undefined || !isFromOurPools(ip))
+  const conditions = ours.map(({ type }) => removal(type))
+  const ingress = left.length === service.ingress.length ? {} : loadBalancerOf(left)
+  return { write: statusPatch(service, { ...ingress, conditions }), events: [], isGiving: false }
 }
 
 /** An `ipMode` that is not there was dropped by a server that does not know it. */
@@ -112,14 +99,26 @@ function listsExactly({ ingress }: Service, addresses: readonly Address[]): bool
 
 type Wanted = Omit<Condition, "type"> | undefined
 
-function wantedConditions({ ready, problems }: Verdict): [Wanted, Wanted] {
-  const { isTrue, reason, message } = ready
-  const [first] = problems
-  const all = problems.map((problem) => problem.message).join("; ")
-  return [
-    { status: isTrue ? "True" : "False", reason, message },
-    first && { status: "True", reason: first.type, message: clipped(all) },
+function wantedConditions(service: Service, verdict: Verdict): [string, Wanted][] {
+  const { isTrue, reason, message } = verdict.ready
+  const [first] = verdict.problems
+  const all = verdict.problems.map((problem) => problem.message).join("; ")
+  const degraded = first && { status: "True", reason: first.type, message: clipped(all) }
+  const ready = { status: isTrue ? "True" : "False", reason, message: clipped(message) }
+  const conditions: [string, Wanted][] = [
+    [READY, ready],
+    [DEGRADED, degraded],
   ]
+  if (verdict.addresses === undefined || areRecorded(service, verdict)) return conditions
+  const routers = formatRouters(verdict.routers)
+  const record = { status: "True", reason: "Chosen", message: routers }
+  return [...conditions, [VIRTUAL_ROUTER, verdict.routers.size === 0 ? undefined : record]]
+}
+
+/** By what it means: the record may be a name or a list. */
+function areRecorded(service: Service, { routers }: Verdict): boolean {
+  if (routers.size === 0) return conditionOf(service, VIRTUAL_ROUTER) === undefined
+  return [...routers].every(([address, router]) => recordedRouter(service, address) === router)
 }
 
 export function conditionOf({ conditions }: Service, type: string): Condition | undefined {
@@ -163,23 +162,15 @@ function loadBalancerOf(entries: readonly LoadBalancerEntry[]): { readonly loadB
   return { loadBalancer: { ingress: ingress.length === 0 ? null : ingress } }
 }
 
-function annotationPatch(service: Service, annotations: Readonly<Record<string, Json>>): Step {
-  return { write: patchOf(service, "", { metadata: { annotations } }), events: [], isGiving: false }
-}
-
-function statusPatch(service: Service, status: Json, events: readonly Write[]): Step {
-  return { write: patchOf(service, "status", { status }), events, isGiving: false }
-}
-
-function patchOf({ meta }: Service, subresource: "" | "status", patch: Json): Step["write"] {
+function statusPatch({ meta }: Service, status: Json): Step["write"] {
   return {
     type: "patch",
     resource: "services",
     namespace: meta.namespace,
     name: meta.name,
-    subresource,
+    subresource: "status",
     resourceVersion: meta.resourceVersion,
-    patch,
+    patch: { status },
     format: "strategic",
   }
 }
@@ -190,6 +181,9 @@ function readyEvent(service: Service, { ready, addresses }: Verdict): Write {
     const what = ready.isTrue ? "The Service keeps its address" : "No address"
     const message = `${what} (${ready.reason}): ${ready.message}`
     return eventOf(service, "Warning", "AllocationFailed", message)
+  }
+  if (addresses.every((address) => service.ingress.some(({ ip }) => ip === address))) {
+    return eventOf(service, "Normal", "Served", ready.message)
   }
   const list = addresses.map((address) => `"${address}"`).join(", ")
   return eventOf(service, "Normal", "IPAllocated", `Assigned IP [${list}]: ${ready.message}`)
@@ -217,3 +211,5 @@ function clipped(message: string): string {
 }
 
 const MESSAGE_CHARACTERS_MAX = 900
+
+const OWN_CONDITIONS: readonly string[] = [READY, DEGRADED, VIRTUAL_ROUTER, WRITER]
