@@ -82,7 +82,8 @@ function sessionsMax(
   config: Config,
   { filesMax, threads }: { readonly filesMax: number; readonly threads: number },
 ): number {
-  const listeners = config.streams.reduce((sum, { bind }) => sum + bind.length, 0) * threads
+  const binds = [...config.streams, ...config.http].reduce((sum, { bind }) => sum + bind.length, 0)
+  const listeners = binds * threads
   const reserved = RESERVED_FDS + RESERVED_FDS_PER_THREAD * threads
   const available = filesMax - reserved - listeners
   return Math.max(1, Math.floor(available / FDS_PER_SESSION))

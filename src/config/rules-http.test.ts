@@ -14,7 +14,5 @@ test.each(CASES.map((one, index) => [index + 1, one.expected[0] ?? "accepted", o
 
 test("http-documents.txt is read to its end", () => {
   expect(CASES.length).toBe(20)
-  expect(CASES.at(-1)?.expected.at(-1)).toBe(
-    "hint: Make them anew with htpasswd -B /c NAME",
-  )
+  expect(CASES.at(-1)?.expected.at(-1)).toBe("hint: Make them anew with htpasswd -B /c NAME")
 })

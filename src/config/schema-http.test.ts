@@ -73,3 +73,16 @@ function load(text: string): readonly RouteConfig[] {
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics))
   return result.config.http[0]?.routes ?? []
 }
+
+test("a fixed response is as large as a data thread writes at once, and no larger", () => {
+  const responding = (body: string) => {
+    const route = `[[http.route]]\nrespond = { body = "${body}" }\n`
+    return loadText(`[[http]]\nname = "h"\nbind = [":80"]\n${route}`)
+  }
+  const largest = "é".repeat(128 * 1024)
+  expect(responding(largest).ok).toBe(true)
+  const refused = responding(`${largest}x`)
+  expect(refused.ok ? [] : refused.diagnostics.map(({ message }) => message)).toEqual([
+    "body must be at most 256KiB",
+  ])
+})

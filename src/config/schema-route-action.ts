@@ -71,12 +71,23 @@ export interface RespondKeys {
   readonly contentType: string
 }
 
+/** What a data thread writes in one piece. */
+const BODY_BYTES_MAX = 256 * 1024
+
+const respondBody: Decoder<string> = (node, context) => {
+  const body = text(node, context)
+  if (body === INVALID || Buffer.byteLength(body) <= BODY_BYTES_MAX) return body
+  const hint = "Have a server of a pool answer what is larger"
+  context.report.error(node, "body must be at most 256KiB", hint)
+  return INVALID
+}
+
 export const respondSchema: TableSchema<RespondKeys> = {
   name: "http.route.respond",
   title: "respond",
   fields: {
     status: optional("status", integer(200, 599), 200),
-    body: optional("body", text, ""),
+    body: optional("body", respondBody, ""),
     contentType: optional(
       "content_type",
       scalar("a media type", (node) => matching(node, /^[\w!#$&^.+-]+\/[\x20-\x7e]+$/)),

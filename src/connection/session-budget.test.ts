@@ -9,3 +9,10 @@ test("SessionBudget is shared, and refuses beyond its limit without keeping what
   second.release(2)
   expect([first.open, first.take()]).toEqual([1, true])
 })
+
+test("isTightWith() leaves an eighth of the sessions' descriptors to those to come", () => {
+  const budget = new SessionBudget(SessionBudget.allocate(), 80)
+  for (let count = 0; count < 40; count++) budget.take()
+  // Of 160 descriptors 80 are the sessions' own; 60 more make 140, which is 7/8.
+  expect([budget.isTightWith(60), budget.isTightWith(61)]).toEqual([false, true])
+})

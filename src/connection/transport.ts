@@ -17,6 +17,8 @@ export interface Transport {
   readonly tlsVersion: string
   /** Subject of the client's verified certificate; empty when it showed none. */
   readonly peerSubject: string
+  /** Why the handshake failed, in words; empty: it did not. */
+  readonly failure?: string
   /** Goes on with the handshake, where there is one: 0 when it is done, or a negated errno. */
   handshake?(): number
   /** A read answered -EAGAIN because it has to write first (TLS): try again when it can. */

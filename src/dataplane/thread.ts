@@ -12,6 +12,7 @@ import { StickyServers } from "../http/actions/sticky.ts"
 import { httpCounters } from "../http/counters.ts"
 import type { PasswordVerdict } from "../http/route.ts"
 import type { HttpContext } from "../http/shell/context.ts"
+import { DateField } from "../http/shell/date-field.ts"
 import { UpstreamConnections } from "../http/shell/upstream-connections.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
 import { EPOLLIN } from "../linux/epoll.ts"
@@ -106,6 +107,7 @@ class DataThread implements Handler {
       counters: own(allHttpCounters, start.index),
       allCounters: allHttpCounters,
       upstreams: new UpstreamConnections(),
+      date: new DateField(Date.now),
       verifyPassword: (asked, answer) => this.#verifyPassword(asked, answer),
       log: this.#logger("http"),
     }
@@ -128,12 +130,20 @@ class DataThread implements Handler {
     while (!this.#isStopping) {
       this.#reactor.pass(PASS_WAIT_MS_MAX)
       this.#listeners.resumePaused()
+      this.#spareDescriptors()
       this.#flushAccess()
       if (collection.isDue(this.#reactor.dispatched, this.#reactor.now)) Bun.gc(true)
     }
     this.#ledger.release(this.#reactor.descriptor)
     this.#reactor.close()
     post({ type: "stopped" })
+  }
+
+  /** Connections that are only kept count in no budget; the other threads have as many. */
+  #spareDescriptors(): void {
+    const { upstreams, budget } = this.#http
+    const idle = upstreams.idleCount * this.#stream.allServerCounters.length
+    if (idle > 0 && budget.isTightWith(idle)) upstreams.shed()
   }
 
   /**

@@ -34,3 +34,12 @@ test("errorResponse() gives no body, nor the length of one, where none may be", 
     )
   }
 })
+
+test("errorResponse() carries a date, unless its fields have one", () => {
+  const date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+  const answer = { status: 204, detail: "", connection: "" } as const
+  expect(response({ ...answer, date })).toBe(`HTTP/1.1 204 No Content\r\n${date}\r\n`)
+  expect(response({ ...answer, date, fields: "date: x\r\n" })).toBe(
+    "HTTP/1.1 204 No Content\r\ndate: x\r\n\r\n",
+  )
+})

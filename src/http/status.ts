@@ -59,6 +59,8 @@ export function errorResponse(
   response: {
     readonly status: number
     readonly detail: string
+    /** Complete field line; left out where `fields` have one. */
+    readonly date?: string
     /** What it says of the connection; empty: nothing, which keeps one of HTTP/1.1. */
     readonly connection: "close" | "keep-alive" | ""
     /** Complete field lines. */
@@ -74,6 +76,7 @@ export function errorResponse(
   const body = Buffer.from(text, "utf8")
   const hasBody = status >= 200 && status !== 204 && status !== 304
   writer.text(`HTTP/1.1 ${status} ${phrase}\r\n`)
+  if (response.date !== undefined && !/^date:/im.test(fields)) writer.text(response.date)
   writer.text(fields)
   if (hasBody) {
     if (!/^content-type:/im.test(fields)) writer.text("Content-Type: text/plain; charset=utf-8\r\n")

@@ -1,10 +1,11 @@
 /** To a pool. */
 import type { RouteConfig } from "../../config/http-config.ts"
-import type { ForwardDecision, Route } from "../route.ts"
+import { routeResponse } from "../responses.ts"
+import type { Decision, ForwardDecision, Route } from "../route.ts"
 import type { RouteRequest } from "../route-request.ts"
 import type { Action } from "./action.ts"
 import type { StickySession } from "./sticky.ts"
-import { type Target, targetOf } from "./target.ts"
+import { NO_TARGET, type Target, targetOf } from "./target.ts"
 
 export class ForwardAction implements Action {
   readonly #target: Target
@@ -20,10 +21,12 @@ export class ForwardAction implements Action {
     this.#sticky = to.sticky
   }
 
-  decide(request: RouteRequest, route: Route): ForwardDecision {
+  decide(request: RouteRequest, route: Route): Decision {
+    const target = this.#target(request)
+    if (target === NO_TARGET) return routeResponse(route, { status: 400 }, request)
     return {
       ...plainDecision(route, this.#pool),
-      target: this.#target(request),
+      target,
       stickySlot: this.#sticky?.slotIn(request, this.#pool) ?? -1,
       requestFields: request.requestFields,
       responseFields: request.responseFields,

@@ -4,7 +4,7 @@ import { ownFields, plainResponse, routeResponse } from "../responses.ts"
 import type { Decision, RespondDecision, Route } from "../route.ts"
 import type { RouteRequest } from "../route-request.ts"
 import type { Action, Gate } from "./action.ts"
-import { type Target, targetOf } from "./target.ts"
+import { NO_TARGET, type NoTarget, type Target, targetOf } from "./target.ts"
 
 export class RedirectAction implements Action {
   readonly #redirect: RedirectConfig
@@ -18,12 +18,14 @@ export class RedirectAction implements Action {
   }
 
   decide(request: RouteRequest, route: Route): RespondDecision {
-    const value = originOf(request, this.#redirect) + this.#targetOf(request)
+    const target = this.#targetOf(request)
+    if (target === NO_TARGET) return routeResponse(route, { status: 400 }, request)
+    const value = originOf(request, this.#redirect) + target
     const fields = ownFields([{ name: "Location", value }], this.#responseHeaders)
     return routeResponse(route, { status: this.#redirect.status, fields }, request)
   }
 
-  #targetOf(request: RouteRequest): string {
+  #targetOf(request: RouteRequest): string | NoTarget {
     const { path, isLiteral } = this.#redirect
     if (isLiteral) return path ?? ""
     if (path === undefined) return this.#target(request) ?? request.path.targetText

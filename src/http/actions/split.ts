@@ -7,7 +7,7 @@ import type { RouteConfig, SplitTarget } from "../../config/http-config.ts"
 import { type ValueTest, valueTest } from "../conditions.ts"
 import { cookieIn } from "../cookies.ts"
 import { Field } from "../field.ts"
-import type { ForwardDecision, Route } from "../route.ts"
+import type { Decision, Route } from "../route.ts"
 import type { RouteRequest } from "../route-request.ts"
 import type { Action } from "./action.ts"
 import { ForwardAction } from "./forward.ts"
@@ -46,7 +46,7 @@ export class SplitAction implements Action {
     this.#count = context.start | 0
   }
 
-  decide(request: RouteRequest, route: Route): ForwardDecision {
+  decide(request: RouteRequest, route: Route): Decision {
     const share = this.#conditional.find((each) => isMeant(each, request)) ?? this.#kept(request)
     return (share ?? this.#next()).action.decide(request, route)
   }

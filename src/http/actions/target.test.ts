@@ -109,6 +109,16 @@ test("what a pattern makes begins with a slash in any case", () => {
   expect(target(request)).toBe("/y?q")
 })
 
+test.each(["/v1../admin", "/v1./x", "/v1..", "/v1%2e%2e/x", "/v1..%2Fx", "/v1..;a/x"])(
+  "%s is answered 400 where a group would make a dot segment of it",
+  (line) => {
+    const table = routeTable(
+      route("a", 'path = "^/v1/?(.*)"; match = "regex"; rewrite = "/app/$1"'),
+    )
+    expect(outcome(decide(table, line))).toBe("400")
+  },
+)
+
 test("no pattern matches a path of more than 8 KiB", () => {
   const table = routeTable(route("a", 'path = "^/x"; match = "regex"; rewrite = "/y"'))
   const outcomes = [8192, 8193].map((length) => outcome(decide(table, "/x".padEnd(length, "x"))))

@@ -6,7 +6,11 @@ import { segmentsOf } from "../route-index.ts"
 import type { RouteRequest } from "../route-request.ts"
 
 /** Undefined: as received. */
-export type Target = (request: RouteRequest) => string | undefined
+export type Target = (request: RouteRequest) => string | undefined | NoTarget
+
+/** What the client sent would lead out of the path that the rewriting names: it is answered 400. */
+export const NO_TARGET = Symbol("no target")
+export type NoTarget = typeof NO_TARGET
 
 type TargetKeys = Pick<RouteConfig, "path" | "match" | "rewrite" | "rewriteScope">
 
@@ -21,7 +25,7 @@ function asReceived({ path }: RouteRequest): string | undefined {
   return path.target
 }
 
-type Rewriting = (request: RouteRequest) => string
+type Rewriting = (request: RouteRequest) => string | NoTarget
 
 function rewritingOf(route: TargetKeys): Rewriting | undefined {
   const { rewrite, match, rewriteScope } = route
@@ -56,6 +60,12 @@ function prefixRewriting({ path: written, query }: Template, segments: number): 
 }
 
 /**
+ * A group may begin within a segment, and make a dot segment of what was none: "/v1../x" by
+ * "^/v1(.*)" and "/app/$1".
+ */
+const DOT_SEGMENT = /\/\.{1,2}(\/|$)/
+
+/**
  * "$1" to "$9" and "$<name>" stand for groups of the pattern, "$$" for a dollar sign. In the query
  * what they stand for is one value: it cannot begin another parameter.
  */
@@ -68,7 +78,7 @@ function regexRewriting(source: string, template: Template): Rewriting {
     const query = filledIn(template.query, match, (group) =>
       encodeURIComponent(group.toWellFormed()),
     )
-    return rooted(target) + joined(query, path.query)
+    return DOT_SEGMENT.test(rooted(target)) ? NO_TARGET : rooted(target) + joined(query, path.query)
   }
 }
 

@@ -304,7 +304,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
     this.context.counters.add(row, reason, 1)
     countRequest(this.context.counters, row, { status, durationMs: 0 })
     writer.reset()
-    errorResponse(writer, { status, detail: "", connection: "close" })
+    errorResponse(writer, { status, detail: "", date: this.#dateLine(), connection: "close" })
     this.#recordOwn(NO_REQUEST, { status, reason, route: "" })
     this.#exchange = undefined
     if (!this.write(outbound, writer.start, writer.at)) return this.close("reset")
@@ -507,6 +507,7 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
     errorResponse(writer, {
       ...decision,
       detail: "",
+      date: this.#dateLine(),
       connection: closes ? "close" : head.minorVersion === 0 ? "keep-alive" : "",
       isHead: head.method === "HEAD",
     })
@@ -528,6 +529,10 @@ export class ClientConnection extends LiveConnection implements ExchangeClient, 
     this.#phase = "request"
     this.#expectRequest()
     return true
+  }
+
+  #dateLine(): string {
+    return this.context.date.lineAt(this.context.reactor.now)
   }
 
   #countResponse({ status, route }: RespondDecision): void {

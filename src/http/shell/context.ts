@@ -14,6 +14,7 @@ import type { ServerCounters } from "../../pool/server-counters.ts"
 import type { HttpCounters, HttpEndReason } from "../counters.ts"
 import type { HeadLimits } from "../head.ts"
 import type { PasswordVerdict, Routes } from "../route.ts"
+import type { DateField } from "./date-field.ts"
 import type { UpstreamConnections } from "./upstream-connections.ts"
 
 export interface HttpContext {
@@ -35,6 +36,8 @@ export interface HttpContext {
     asked: { readonly password: string; readonly hash: string },
     answer: (verdict: PasswordVerdict) => void,
   ): () => void
+  /** For answers of the edge's own. */
+  readonly date: DateField
   accessLog: ((record: HttpRecord) => void) | undefined
   log(
     level: "debug" | "info" | "warn" | "error",

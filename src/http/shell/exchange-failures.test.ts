@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
-import { ECONNRESET } from "../../linux/errno.ts"
+import { PlainTransport } from "../../connection/transport.ts"
+import { ECONNRESET, EKEYREJECTED } from "../../linux/errno.ts"
 import type { Endpoint } from "../../net/address.ts"
 import { after } from "../../net/time.ts"
 import { forward, Harness, type Peer, type Server } from "../fixtures/harness.ts"
@@ -614,4 +615,58 @@ test("a mirror gets a copy, and changes nothing", () => {
   copy.close()
   harness.settle()
   expect(harness.balance()).toEqual([])
+})
+
+describe("connections that are only kept", () => {
+  test("are counted, and given up when their descriptors are wanted", () => {
+    const servers = [server, harness.server()]
+    harness.pool(servers.map((each) => each.endpoint))
+    endpoint = harness.listen()
+    const clients = servers.map(() => ask())
+    const peers = servers.map((each) => each.accept())
+    expect(harness.upstreams.idleCount).toBe(0)
+    for (const [index, peer] of peers.entries()) {
+      served(peer)
+      clients[index]?.take(OK)
+    }
+    expect(harness.upstreams.idleCount).toBe(2)
+    clients[0]?.send(GET)
+    const busy = harness.until("a request", () => peers.find((peer) => peer.got !== ""))
+    expect(harness.upstreams.idleCount).toBe(1)
+    harness.upstreams.shed()
+    expect(harness.upstreams.idleCount).toBe(0)
+    served(busy)
+    clients[0]?.take(OK)
+    expect(harness.upstreams.idleCount).toBe(1)
+    const shed = peers.find((peer) => peer !== busy)
+    expect(shed?.untilEnd().how).toBe("end")
+    busy.close()
+    harness.until("it to be noticed", () => harness.upstreams.idleCount === 0)
+  })
+})
+
+test("what TLS says of a server that cannot be spoken to is logged", () => {
+  class Refused extends PlainTransport {
+    readonly failure = "certificate verify failed: self-signed certificate"
+    handshake(): number {
+      return -EKEYREJECTED
+    }
+  }
+  harness.pool([server.endpoint], { secure: (fd) => new Refused(fd) })
+  endpoint = harness.listen()
+  const client = ask()
+  server.accept()
+  expect(errorOf(client)[1]).toBe("Proxy-Status: causeway; error=tls_certificate_error")
+  expect(harness.logged).toMatchObject([
+    {
+      level: "warn",
+      message: "TLS with a server failed",
+      fields: {
+        pool: "p",
+        server: "a",
+        cause: "EKEYREJECTED",
+        detail: "certificate verify failed: self-signed certificate",
+      },
+    },
+  ])
 })

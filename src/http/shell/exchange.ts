@@ -183,17 +183,15 @@ export class Exchange implements UpstreamUser {
     if (!this.#isOver && this.#upstream?.isReadable === true) this.upstreamReady()
   }
 
-  upstreamConnectFailed(cause: string): void {
+  upstreamConnectFailed(cause: string, detail = ""): void {
     this.#upstream = undefined
     const server = this.#target as PoolServer
     const pool = this.#pool as ServerPool
     const { context } = this.#client
+    const about = { pool: this.#decision.pool, server: server.name, cause }
+    if (detail !== "") context.log("warn", "TLS with a server failed", { ...about, detail })
     if (context.board.recordFailure(server.slot, context.reactor.now, pool)) {
-      context.log("warn", "Server ejected after failed connects", {
-        pool: this.#decision.pool,
-        server: server.name,
-        cause,
-      })
+      context.log("warn", "Server ejected after failed connects", about)
     }
     this.#tried.push(server)
     const next = this.#tried.length > pool.connectRetries ? undefined : this.#pick(pool)
@@ -739,10 +737,12 @@ export class Exchange implements UpstreamUser {
     // After an error of the client's nobody knows where its next request would begin.
     const isKept = !this.#closesClient && this.#requestBody.isDone && !this.#client.isRetired
     const closes = !isKept || status < 500
+    const { context } = this.#client
     writer.reset()
     errorResponse(writer, {
       status,
       detail: "",
+      date: context.date.lineAt(context.reactor.now),
       connection: closes ? "close" : this.#isHttp10 ? "keep-alive" : "",
       fields: status < 500 ? "" : `Proxy-Status: causeway; error=${proxyStatus}\r\n`,
       isHead: this.#method === "HEAD",

@@ -37,7 +37,8 @@ const probe = new NativeBytes(1)
 /** What an exchange hears from its connection. */
 export interface UpstreamUser {
   upstreamConnected(): void
-  upstreamConnectFailed(cause: string): void
+  /** `cause` is the name of an errno; `detail` what TLS has to say, or empty. */
+  upstreamConnectFailed(cause: string, detail: string): void
   /** There may be something to read, or room to write again. */
   upstreamReady(): void
   /** A fault of ours while serving it. */
@@ -64,6 +65,7 @@ export class UpstreamConnections {
   readonly #own = new Map<object, UpstreamConnection[]>()
   /** How often each slot's connections have been given up; what is older is not kept. */
   readonly #ages = new Map<number, number>()
+  #idleCount = 0
 
   /**
    * The latest used idle connection to the server, if there is one. `mustBeAlive`: ask the kernel
@@ -72,6 +74,7 @@ export class UpstreamConnections {
   take(server: PoolServer, mustBeAlive: boolean): UpstreamConnection | undefined {
     const stack = this.#idle.get(server.slot)
     for (let kept = stack?.pop(); kept !== undefined; kept = stack?.pop()) {
+      this.#idleCount--
       // A slot may have been given to another server meanwhile.
       const isSame = hasSameEndpoint(kept.server, server)
       if (isSame && (!mustBeAlive || kept.isClean())) return kept
@@ -103,8 +106,25 @@ export class UpstreamConnections {
   /** The client is gone. */
   leave(client: object): void {
     if (this.#own.size === 0) return
-    for (const connection of this.#own.get(client) ?? []) connection.close("finish")
-    this.#own.delete(client)
+    for (const connection of [...(this.#own.get(client) ?? [])]) {
+      this.remove(connection)
+      connection.close("finish")
+    }
+  }
+
+  /** Connections that are kept and not in use. */
+  get idleCount(): number {
+    return this.#idleCount
+  }
+
+  /** Closes all that idle: their descriptors are wanted. */
+  shed(): void {
+    for (const stack of [...this.#idle.values(), ...this.#own.values()]) {
+      for (const connection of stack) connection.close("finish")
+    }
+    this.#idle.clear()
+    this.#own.clear()
+    this.#idleCount = 0
   }
 
   /** Of connections to this slot that are opened now. */
@@ -124,6 +144,7 @@ export class UpstreamConnections {
     }
     if (stack.length >= IDLE_CONNECTIONS_MAX) return connection.close("finish")
     stack.push(connection)
+    this.#idleCount++
     connection.rest()
   }
 
@@ -131,9 +152,14 @@ export class UpstreamConnections {
     const own = this.#own.get(client)
     if (own === undefined) this.#own.set(client, [connection])
     else {
-      if (own.length >= OWN_CONNECTIONS_MAX) own.shift()?.close("finish")
+      const [oldest] = own
+      if (oldest !== undefined && own.length >= OWN_CONNECTIONS_MAX) {
+        this.remove(oldest)
+        oldest.close("finish")
+      }
       own.push(connection)
     }
+    this.#idleCount++
     connection.rest()
   }
 
@@ -142,7 +168,9 @@ export class UpstreamConnections {
     const stack =
       client === undefined ? this.#idle.get(connection.server.slot) : this.#own.get(client)
     const at = stack?.indexOf(connection) ?? -1
-    if (at >= 0) stack?.splice(at, 1)
+    if (at < 0) return
+    stack?.splice(at, 1)
+    this.#idleCount--
     if (client !== undefined && stack?.length === 0) this.#own.delete(client)
   }
 
@@ -153,7 +181,9 @@ export class UpstreamConnections {
   closeIdle(slots: ReadonlySet<number>): void {
     for (const slot of slots) {
       this.#ages.set(slot, this.age(slot) + 1)
-      for (const connection of this.#idle.get(slot) ?? []) connection.close("finish")
+      const stack = this.#idle.get(slot) ?? []
+      for (const connection of stack) connection.close("finish")
+      this.#idleCount -= stack.length
       this.#idle.delete(slot)
     }
     for (const own of [...this.#own.values()]) {
@@ -361,7 +391,7 @@ export class UpstreamConnection extends TimerEntry implements Handler {
     const user = this.#user
     this.#environment.serverCounters.add(this.server.slot, "connectFailures", 1)
     this.close("finish")
-    user?.upstreamConnectFailed(cause)
+    user?.upstreamConnectFailed(cause, this.transport.failure ?? "")
   }
 
   #endIdle(): void {
