@@ -100,7 +100,7 @@ export class Registry {
     delete metadata.generation
     if (resource.hasGeneration) metadata.generation = 1
     if (resource.hasStatus) delete object.status
-    this.#prepare(resource, object, undefined)
+    this.#prepare(resource, object, undefined, "")
     this.#admitNamespace(place)
     if (this.#options.store.get(resource, keyOf(metadata)) !== undefined) {
       throw alreadyExists(resource, metadata.name)
@@ -179,7 +179,7 @@ export class Registry {
       else keepAllButStatus(object, old)
       if (object.status === undefined) delete object.status
     }
-    this.#prepare(resource, object, old)
+    this.#prepare(resource, object, old, subresource)
     if (resource.hasGeneration && subresource === "" && hasNewGeneration(object, old)) {
       object.metadata.generation = (old.metadata.generation ?? 0) + 1
     }
@@ -248,10 +248,15 @@ export class Registry {
     )
   }
 
-  #prepare(resource: Resource, object: ApiObject, before: ApiObject | undefined): void {
+  #prepare(
+    resource: Resource,
+    object: ApiObject,
+    before: ApiObject | undefined,
+    subresource: string,
+  ): void {
     prepareKind(object)
     if (resource.kind === "Service") {
-      prepareService(object, before, this.#options.allocator)
+      if (subresource === "") prepareService(object, before, this.#options.allocator)
       prepareServiceStatus(object)
       object.status ??= { loadBalancer: {} }
     }
