@@ -46,13 +46,13 @@ test("formatDenied() prints rules to add, by the role they belong to", () => {
   const lines = formatDenied([SERVICES, LEASE])
   expect(lines).toEqual([
     "",
-    "# Add to a ClusterRole that a ClusterRoleBinding gives to this user:",
+    "# Add to a ClusterRole, which a ClusterRoleBinding gives to this user:",
     "  # for Services of type LoadBalancer",
     '  - apiGroups: [""]',
     '    resources: ["services/status"]',
     '    verbs: ["patch"]',
     "",
-    "# Add to a Role in the namespace kube-system that a RoleBinding there gives to this user:",
+    "# Add to a Role in namespace kube-system, which a RoleBinding there gives to this user:",
     "  # for Services of type LoadBalancer, [[publish]]",
     '  - apiGroups: ["coordination.k8s.io"]',
     '    resources: ["leases"]',

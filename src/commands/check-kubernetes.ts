@@ -1,6 +1,6 @@
 /**
- * `causeway check --kubernetes`: does the API answer, as whom, and may we do all that is configured?
- * What is missing is printed as the rules to add, ready for a Role or ClusterRole.
+ * `causeway check --kubernetes`: does the API answer, to whom, and does it allow all that is
+ * configured? What is missing is printed as the rules to add, ready for a Role or ClusterRole.
  */
 import type { Config, KubernetesConfig } from "../config/config.ts"
 import {
@@ -25,6 +25,7 @@ export interface KubernetesFindings {
 export async function checkKubernetes(config: Config): Promise<KubernetesFindings> {
   const { kubernetes } = config
   if (kubernetes === undefined) throw new CommandFailure("the configuration has no [kubernetes]")
+  // Without HTTPS_PROXY: `AdminClient` has removed it from the environment by now.
   const client = await connect(kubernetes)
   const rules = neededRules({ ...config, kubernetes } satisfies AccessConfig)
   const result = await reviewAccess(client, rules)
@@ -57,8 +58,8 @@ export function formatDenied(denied: readonly AccessRule[]): string[] {
   return [...roles].flatMap(([namespace, rules]) => [
     "",
     namespace === ""
-      ? "# Add to a ClusterRole that a ClusterRoleBinding gives to this user:"
-      : `# Add to a Role in the namespace ${namespace} that a RoleBinding there gives to this user:`,
+      ? "# Add to a ClusterRole, which a ClusterRoleBinding gives to this user:"
+      : `# Add to a Role in namespace ${namespace}, which a RoleBinding there gives to this user:`,
     ...rules.flatMap((rule) => [
       `  # for ${rule.features.map((feature) => FEATURES[feature]).join(", ")}`,
       ...formatRule(rule).map((line) => `  ${line}`),

@@ -1,9 +1,9 @@
 /**
  * What may be given out to Services.
  *
- * An address that `[[vrrp]]` lists is already used for what the file binds to it: inside a pool some
- * Service would get it too, and with it a port of somebody else. Leaving it out silently would make
- * the pool smaller than it reads, so it is an error, and the hint has the ranges without it.
+ * An address that `[[vrrp]]` lists is already used for what the file binds to it: inside a pool
+ * some Service would get it too, and with it a port of somebody else. Leaving it out silently would
+ * make the pool smaller than it reads, so it is an error, and the hint has the ranges without it.
  */
 import {
   type AddressRange,

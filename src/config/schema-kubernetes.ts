@@ -1,6 +1,7 @@
 /**
- * The tables about a cluster: `[kubernetes]`, how to reach it; `[[address_pool]]`, what its Services
- * may be given; `[[publish]]`, what it may reach of ours; `[pool.kubernetes]`, servers found in it.
+ * The tables about a cluster: `[kubernetes]`, how to reach it; `[[address_pool]]`, what its
+ * Services may be given; `[[publish]]`, what it may reach of ours; `[pool.kubernetes]`, servers
+ * found in it.
  */
 import type {
   AddressPoolConfig,

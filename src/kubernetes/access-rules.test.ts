@@ -1,4 +1,4 @@
-/** What is asked of the API, and config/kubernetes/rbac.yaml: the one grants what the other needs. */
+/** What is asked of the API, and config/kubernetes/rbac.yaml, which grants just that. */
 import { expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"

@@ -87,7 +87,7 @@ function hasContent(found: EndpointSlice, wanted: WantedSlice): boolean {
   )
 }
 
-/** Whose checks have not spoken yet stays as it is published: a restart of an edge changes nothing. */
+/** Whose checks have not spoken yet stays as it is published: restarts of edges change nothing. */
 function withKnown(
   { endpoints }: EndpointSlice,
   wanted: WantedSlice,

@@ -57,66 +57,66 @@ function published(rest: Partial<PublishInput> = {}) {
   return { cluster, publisher }
 }
 
+const SERVICE_CREATION: Write = {
+  type: "create",
+  resource: "services",
+  namespace: "release",
+  name: "lb-mysql-server",
+  object: {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: {
+      namespace: "release",
+      name: "lb-mysql-server",
+      labels: { "app.kubernetes.io/managed-by": "causeway" },
+      annotations: { "causeway.dev/published-by": "kube-system/causeway" },
+    },
+    spec: {
+      type: "ClusterIP",
+      ports: [{ name: "tcp", protocol: "TCP", port: 3306, targetPort: 3306 }],
+      ipFamilyPolicy: "SingleStack",
+      ipFamilies: ["IPv4"],
+    },
+  },
+}
+
+const SLICE_CREATION: Write = {
+  type: "create",
+  resource: "endpointslices",
+  namespace: "release",
+  name: "lb-mysql-server-ipv4-3306",
+  object: {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: {
+      namespace: "release",
+      name: "lb-mysql-server-ipv4-3306",
+      labels: {
+        "app.kubernetes.io/managed-by": "causeway",
+        "endpointslice.kubernetes.io/managed-by": "causeway.dev",
+        "kubernetes.io/service-name": "lb-mysql-server",
+      },
+      annotations: { "causeway.dev/published-by": "kube-system/causeway" },
+    },
+    addressType: "IPv4",
+    ports: [{ name: "tcp", protocol: "TCP", port: 3306 }],
+    endpoints: [
+      {
+        addresses: ["192.168.0.40"],
+        conditions: { ready: true, serving: true, terminating: false },
+      },
+    ],
+  },
+}
+
 test("update() makes the Service, and the slice only when the Service is seen to be ours", () => {
   const cluster = new Cluster("release")
   const publisher = new Publisher(OWNER)
   const first = publisher.update(input(cluster), instant(0))
-  expect(first.writes).toEqual([
-    {
-      type: "create",
-      resource: "services",
-      namespace: "release",
-      name: "lb-mysql-server",
-      object: {
-        apiVersion: "v1",
-        kind: "Service",
-        metadata: {
-          namespace: "release",
-          name: "lb-mysql-server",
-          labels: { "app.kubernetes.io/managed-by": "causeway" },
-          annotations: { "causeway.dev/published-by": "kube-system/causeway" },
-        },
-        spec: {
-          type: "ClusterIP",
-          ports: [{ name: "tcp", protocol: "TCP", port: 3306, targetPort: 3306 }],
-          ipFamilyPolicy: "SingleStack",
-          ipFamilies: ["IPv4"],
-        },
-      },
-    },
-  ])
+  expect(first.writes).toEqual([SERVICE_CREATION])
   cluster.take(first.writes)
   const second = publisher.update(input(cluster), instant(10))
-  expect(second.writes).toEqual([
-    {
-      type: "create",
-      resource: "endpointslices",
-      namespace: "release",
-      name: "lb-mysql-server-ipv4-3306",
-      object: {
-        apiVersion: "discovery.k8s.io/v1",
-        kind: "EndpointSlice",
-        metadata: {
-          namespace: "release",
-          name: "lb-mysql-server-ipv4-3306",
-          labels: {
-            "app.kubernetes.io/managed-by": "causeway",
-            "endpointslice.kubernetes.io/managed-by": "causeway.dev",
-            "kubernetes.io/service-name": "lb-mysql-server",
-          },
-          annotations: { "causeway.dev/published-by": "kube-system/causeway" },
-        },
-        addressType: "IPv4",
-        ports: [{ name: "tcp", protocol: "TCP", port: 3306 }],
-        endpoints: [
-          {
-            addresses: ["192.168.0.40"],
-            conditions: { ready: true, serving: true, terminating: false },
-          },
-        ],
-      },
-    },
-  ])
+  expect(second.writes).toEqual([SLICE_CREATION])
   expect(second.rows[0]?.state).toBe("pending")
   cluster.take(second.writes)
   const third = publisher.update(input(cluster), instant(20))

@@ -8,8 +8,8 @@
  * Service is seen to be ours, else they would add endpoints to another's.
  *
  * Writes are bounded: an object is written at once when it was quiet, then again after 2 s at the
- * earliest, and while what was written does not show, ever more seldom, up to a minute. So neither a
- * flapping server, nor a namespace that does not exist yet, nor somebody who keeps changing our
+ * earliest, and while what was written does not show, ever more seldom, up to a minute. So neither
+ * a flapping server, nor a namespace that does not exist yet, nor somebody who keeps changing our
  * objects makes a storm of writes.
  */
 import type { PublishConfig } from "../../config/config.ts"

@@ -16,7 +16,7 @@ export type AccessReviewResult =
 export interface AccessReport {
   /** "v1.32.1". */
   readonly version: string
-  /** "system:serviceaccount:kube-system:causeway"; "" where the server does not say (before 1.28). */
+  /** "system:serviceaccount:kube-system:causeway"; "": the server does not say (before 1.28). */
   readonly user: string
   /** Rules with those of their verbs that are not allowed. */
   readonly denied: readonly AccessRule[]
