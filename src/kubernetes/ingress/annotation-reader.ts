@@ -19,17 +19,19 @@ export interface TextKind {
 
 export class AnnotationReader {
   readonly findings: Finding[] = []
-  readonly #values: Labels
+  /** By name without prefix. */
+  readonly #values: ReadonlyMap<string, string>
   readonly #asked = new Set<string>()
 
   constructor(values: Labels) {
-    this.#values = values
+    const ours = Object.entries(values).filter(([name]) => name.startsWith(PREFIX))
+    this.#values = new Map(ours.map(([name, value]) => [name.slice(PREFIX.length), value.trim()]))
   }
 
   /** Trimmed; undefined: none, or empty. `name` is without prefix. */
   raw(name: string): string | undefined {
     this.#asked.add(name)
-    const value = this.#values[PREFIX + name]?.trim()
+    const value = this.#values.get(name)
     return value === "" ? undefined : value
   }
 
@@ -87,8 +89,10 @@ export class AnnotationReader {
 
   /** Separated by commas. "invalid": none of them may be used. */
   networks(name: string): readonly Prefix[] | "invalid" {
+    if (!this.has(name)) return []
     const prefixes = this.list(name).map(parsePrefix)
-    if (prefixes.every((prefix) => prefix !== undefined)) return prefixes
+    const isReadable = prefixes.every((prefix) => prefix !== undefined)
+    if (isReadable && prefixes.length > 0) return prefixes
     this.#invalid(name, "addresses and networks separated by commas")
     return "invalid"
   }
@@ -117,11 +121,7 @@ export class AnnotationReader {
 
   /** Names with our prefix that nobody asked for. */
   unknown(): string[] {
-    return Object.keys(this.#values)
-      .filter((name) => name.startsWith(PREFIX))
-      .map((name) => name.slice(PREFIX.length))
-      .filter((name) => !this.#asked.has(name))
-      .sort()
+    return [...this.#values.keys()].filter((name) => !this.#asked.has(name)).sort()
   }
 
   #invalid(name: string, expected: string): undefined {

@@ -331,6 +331,7 @@ describe("readOptions()", () => {
 
   test.each([
     [{ "whitelist-source-range": "10.0.0.0/33" }, "whitelist-source-range cannot be read"],
+    [{ "whitelist-source-range": "," }, "whitelist-source-range cannot be read"],
     [{ "denylist-source-range": "10.0.0.1; allow all" }, "denylist-source-range cannot be read"],
     [{ "auth-type": "digest", "auth-secret": "a" }, 'auth-type: only "basic" is served here'],
     [{ "auth-type": "basic" }, "auth-type needs auth-secret"],

@@ -7,7 +7,7 @@
 import type { ClusterView, Ingress, ObjectKey, Secret } from "../objects.ts"
 import { type Finding, type IngressProblem, problemOf, warning } from "./problem.ts"
 
-/** As `tls/certificate.ts` has them; the reader is passed in, since domains do not know each other. */
+/** As `tls/certificate.ts` has them. The reader is passed in: domains do not know each other. */
 export interface Certificate {
   readonly chainPem: string
   readonly keyPem: string

@@ -69,9 +69,10 @@ function readStatus(
 }
 
 const STATUSES = [301, 302, 303, 307, 308] as const
-/** "https://host:port/path", "//…" is none; "/path" stays on the host. */
-const URL_FORM =
-  /^(?:(https?):\/\/([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?(?=[/$?]|$))?((?:\/(?!\/)|\?|\$|$)[\x21\x23-\x5b\x5d-\x7e]*)$/
+/** "https://host:port/path"; "/path" stays on the host, and "//path" would not. */
+const ORIGIN = String.raw`(https?)://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?(?=[/$?]|$)`
+const REST = String.raw`(?:/(?!/)|\?|\$|$)[\x21\x23-\x5b\x5d-\x7e]*`
+const URL_FORM = new RegExp(`^(?:${ORIGIN})?(${REST})$`, "i")
 const APP_ROOT = {
   pattern: /^\/(?!\/)[\x21\x23-\x5b\x5d-\x7e]{0,511}$/,
   expected: "a path on the same host",

@@ -42,7 +42,11 @@ export function placesOf(
 }
 
 export function byAge({ meta: a }: Ingress, { meta: b }: Ingress): number {
-  return a.createdEpochMs - b.createdEpochMs || compare(keyOf(a), keyOf(b))
+  return (
+    a.createdEpochMs - b.createdEpochMs ||
+    compare(a.namespace, b.namespace) ||
+    compare(a.name, b.name)
+  )
 }
 
 function take(places: Map<string, Place>, place: Place, problems: IngressProblem[]): void {

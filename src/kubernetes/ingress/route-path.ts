@@ -1,7 +1,7 @@
 /**
- * Paths of Ingress rules as routes match them. "/foo/" as a Prefix is "/foo"; a path without a
- * type of matching of its own is one of nginx, which is a Prefix unless the Ingress makes it a
- * pattern: by `use-regex`, by captures in the rewrite, or by a rewrite of what is plainly a pattern.
+ * Paths of Ingress rules as routes match them. "/foo/" as a Prefix is "/foo". A path that is
+ * ImplementationSpecific is one of nginx: a Prefix, unless the Ingress makes it a pattern by
+ * `use-regex`, by captures in the rewrite, or by a rewrite of what is plainly a pattern.
  */
 import type { PathMatch } from "../../config/http-config.ts"
 import type { IngressPath } from "../objects.ts"
@@ -36,8 +36,9 @@ export function placeOf(
   host: string,
   { path, pathType }: Pick<IngressPath, "path" | "pathType">,
 ): string {
-  if (pathType === "Exact") return `${host}=${path}`
-  return `${host}^${path.replace(/\/$/, "")}`
+  if (pathType === "Exact") return `${host}=${path || "/"}`
+  const isPlain = path.endsWith("/") && !looksLikePattern(path)
+  return `${host}^${isPlain ? path.slice(0, -1) : path}`
 }
 
 /** Without regard to case, from the start of the path: "~*" and "^" of ingress-nginx. */

@@ -89,7 +89,7 @@ function pathOf(
   return { path: prefixPattern(path), match: "regex", rewrite: template, rewriteScope: "path" }
 }
 
-/** In templates of ours "$$" is a dollar sign, "$<name>" a group; in nginx only digits follow one. */
+/** In our templates "$$" is a dollar sign and "$<name>" a group; nginx knows digits alone. */
 function withCaptures(template: string): string {
   return template.replace(/\$(?![1-9])/g, "$$$$")
 }
