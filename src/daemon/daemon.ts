@@ -20,31 +20,19 @@ import { AdminServer } from "../admin/driver.ts"
 import type { Config, TrackConfig } from "../config/config.ts"
 import { formatDiagnostics } from "../config/diagnostic.ts"
 import { diffConfig, formatDiff } from "../config/diff.ts"
-import type { HttpConfig } from "../config/http-config.ts"
 import { type LoadResult, loadConfig } from "../config/load.ts"
-import type { DataHttpService } from "../dataplane/messages.ts"
-import { type CheckTarget, type HealthChange, HealthChecker } from "../health/driver.ts"
-import { HTTP_ROWS_MAX, type HttpColumn } from "../http/counters.ts"
+import { type HealthChange, HealthChecker } from "../health/driver.ts"
 import { monotonicNow } from "../linux/clock.ts"
 import { SystemError } from "../linux/errno.ts"
 import type { Logger } from "../log/logger.ts"
 import type { Address } from "../net/address.ts"
-import { LISTENER_ROWS_MAX, type ListenerColumn } from "../stream/listener-counters.ts"
 import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { TrackedState } from "../vrrp/tracking.ts"
 import { AccessLog } from "./access-log.ts"
 import { addressMark } from "./address-mark.ts"
 import { DataThreads } from "./data-threads.ts"
-import {
-  CounterRows,
-  httpRowNames,
-  httpService,
-  httpTemplates,
-  listenerTemplates,
-  refuseTakenEndpoints,
-} from "./listeners.ts"
 import { Notifier } from "./notifier.ts"
-import { ServerRegistry } from "./server-registry.ts"
+import { Serving, type ThreadLogging } from "./serving.ts"
 import {
   httpStatus,
   namedCheckId,
@@ -80,10 +68,8 @@ export class Daemon implements AdminBackend {
   readonly #options: DaemonOptions
   readonly #log: Logger
   readonly #threads: DataThreads
-  readonly #registry: ServerRegistry
-  readonly #streamRows: CounterRows<ListenerColumn>
-  readonly #httpRows: CounterRows<HttpColumn>
   readonly #checker: HealthChecker
+  readonly #serving: Serving
   readonly #trackers: Trackers
   readonly #accessLog: AccessLog
   readonly #tls = new TlsStore(() => this.#certificatesChanged())
@@ -116,16 +102,8 @@ export class Daemon implements AdminBackend {
       onAccess: (records) => this.#accessLog.write(records, new Date()),
       onHopeless: options.onHopeless,
     })
-    this.#registry = new ServerRegistry(this.#threads.board, this.#threads.serverCounters)
-    this.#streamRows = new CounterRows(this.#threads.listenerCounters, {
-      rowsMax: LISTENER_ROWS_MAX,
-      gauge: "connections",
-    })
-    this.#httpRows = new CounterRows(this.#threads.httpCounters, {
-      rowsMax: HTTP_ROWS_MAX,
-      gauge: "connections",
-    })
     this.#checker = new HealthChecker({ onChange: (id, change) => this.#healthChanged(id, change) })
+    this.#serving = new Serving({ threads: this.#threads, checker: this.#checker, tls: this.#tls })
     this.#trackers = new Trackers(
       (tracked) => this.#trackedState(tracked),
       (router, tracking) => this.#vrrp?.post({ type: "tracking", router, tracking }),
@@ -144,7 +122,7 @@ export class Daemon implements AdminBackend {
     const threads = this.#threads.start()
     if (config.vrrp.length > 0) this.#startVrrp()
     await this.#admin.configure(config.admin)
-    this.#openSockets(config, undefined)
+    this.#serving.openSockets(config, undefined)
     this.#accessLog.configure(config.log)
     await threads
     await this.#apply(config, undefined)
@@ -181,10 +159,10 @@ export class Daemon implements AdminBackend {
   }
 
   setServer(pool: string, server: string, change: ServerChange): CommandResult {
-    if (!this.#registry.hasPool(pool)) return notFound(`There is no pool "${pool}"`)
-    const known = this.#registry.servers(pool).find(({ config }) => config.name === server)
+    if (!this.#serving.registry.hasPool(pool)) return notFound(`There is no pool "${pool}"`)
+    const known = this.#serving.registry.servers(pool).find(({ config }) => config.name === server)
     if (known === undefined) return notFound(`Pool "${pool}" has no server "${server}"`)
-    if (change.state !== undefined) this.#registry.setAdmin(known, change.state, Date.now())
+    if (change.state !== undefined) this.#serving.registry.setAdmin(known, change.state, Date.now())
     if (change.weight !== undefined) this.#threads.board.setWeight(known.slot, change.weight)
     if (change.state === "maintenance") this.#threads.serversDown([known.slot])
     this.#event("server", "Server set by the operator", { pool, server, ...change })
@@ -233,12 +211,12 @@ export class Daemon implements AdminBackend {
       },
       vrrp: (this.#vrrp?.snapshots() ?? []).map(vrrpStatus),
       checks: namedCheckStatus(config, this.#checker),
-      pools: poolStatus(this.#registry, { threads: this.#threads, checker: this.#checker }),
+      pools: poolStatus(this.#serving.registry, { threads: this.#threads, checker: this.#checker }),
       streams: config.streams.map((stream) =>
-        streamStatus(stream, this.#streamRows.row(stream.name), this.#threads),
+        streamStatus(stream, this.#serving.streamRows.row(stream.name), this.#threads),
       ),
       http: config.http.map((http) =>
-        httpStatus(this.#httpService(http), {
+        httpStatus(this.#serving.httpService(http), {
           tables: this.#threads.httpCounters,
           certificates: this.#tls.certificates(http.name),
         }),
@@ -263,7 +241,7 @@ export class Daemon implements AdminBackend {
       const changes = formatDiff(diffConfig(previous, loaded.config))
       await this.#admin.configure(loaded.config.admin)
       try {
-        this.#openSockets(loaded.config, previous)
+        this.#serving.openSockets(loaded.config, previous)
       } catch (error) {
         await this.#admin.configure(previous.admin)
         throw error
@@ -303,7 +281,7 @@ export class Daemon implements AdminBackend {
     const renewed = this.#reloading.then(async () => {
       try {
         this.#tls.use(this.#tls.load(this.#config))
-        await this.#configureThreads(this.#config, this.#config)
+        await this.#serving.configureThreads(this.#config, this.#config)
         this.#event("reload", "Certificates read again", { warnings: this.#tls.warnings.length })
         this.#log.info("tls", "Certificates read again")
         for (const warning of this.#tls.warnings) this.#log.warn("tls", warning)
@@ -315,10 +293,6 @@ export class Daemon implements AdminBackend {
     this.#reloading = renewed
   }
 
-  #httpService(http: HttpConfig): DataHttpService {
-    return httpService(http, this.#httpRows, this.#tls.spec(http.name))
-  }
-
   #refused(reason: string): ReloadResult {
     this.#lastError = reason
     this.#event("reload", "Configuration refused, the old one stays", { reason })
@@ -326,29 +300,12 @@ export class Daemon implements AdminBackend {
     return { ok: false, error: reason }
   }
 
-  /** The part of a reload that may fail: when it throws, nothing has changed. */
-  #openSockets(next: Config, previous: Config | undefined): void {
-    const ownEndpoints = previous === undefined ? [] : this.#templates(previous)
-    const ownPorts = new Set(ownEndpoints.map(({ endpoint }) => endpoint.port))
-    const templates = this.#templates(next)
-    const added = templates.filter(({ id }) => !this.#threads.hasListener(id))
-    refuseTakenEndpoints(
-      added.map(({ endpoint }) => endpoint),
-      ownPorts,
-    )
-    this.#threads.openSockets(added)
-  }
-
   /** Makes `next` what runs. Untouched things see nothing of it. */
   async #apply(next: Config, previous: Config | undefined): Promise<void> {
     this.#generation++
     this.#log.configure(next.log)
     this.#accessLog.configure(next.log)
-    this.#registry.apply(next.pools, Date.now())
-    await this.#configureThreads(next, previous)
-    this.#streamRows.keepOnly(new Set(next.streams.map(({ name }) => name)))
-    this.#httpRows.keepOnly(new Set(next.http.flatMap(httpRowNames)))
-    this.#checker.set(this.#checkTargets(next))
+    await this.#serving.serve(next, previous, this.#threadLogging(next))
     if (next.vrrp.length > 0 && this.#vrrp === undefined) this.#startVrrp()
     if (this.#vrrp !== undefined) {
       await this.#vrrp.started
@@ -361,70 +318,19 @@ export class Daemon implements AdminBackend {
     }
   }
 
-  async #configureThreads(next: Config, previous: Config | undefined): Promise<void> {
-    const specs = this.#registry
-      .pools()
-      .map((pool) => this.#registry.spec(pool, this.#tls.poolSpec(pool.config.name)))
-    const templates = this.#templates(next)
-    const wanted = new Set(templates.map(({ id }) => id))
-    const names = new Set(next.pools.map(({ name }) => name))
-    await this.#threads.configure({
-      pools: {
-        set: specs.filter((spec) => !this.#threads.hasPool(spec)),
-        remove: (previous?.pools ?? []).map(({ name }) => name).filter((name) => !names.has(name)),
-      },
-      services: {
-        set: next.http
-          .map((http) => this.#httpService(http))
-          .filter((service) => !this.#threads.hasService(service)),
-        remove: (previous?.http ?? [])
-          .map(({ name }) => name)
-          .filter((name) => !next.http.some((http) => http.name === name)),
-      },
-      listeners: {
-        set: templates.filter((template) => !this.#threads.isListening(template)),
-        remove: this.#threads.listenerIds().filter((id) => !wanted.has(id)),
-      },
-      accessLog: this.#accessLog.isEnabled,
-      debugLog: next.log.level === "debug",
-    })
-  }
-
-  #templates(config: Config) {
-    const streams = config.streams.flatMap((stream) =>
-      listenerTemplates(stream, this.#streamRows.row(stream.name)),
-    )
-    return [...streams, ...config.http.flatMap(httpTemplates)]
-  }
-
-  #checkTargets(config: Config): CheckTarget[] {
-    const named = config.checks.map(({ name, address, check }) => {
-      return { id: namedCheckId(name), name, address, check, env: {} }
-    })
-    const servers = this.#registry.pools().flatMap(({ config: pool, servers: members }) => {
-      const { check } = pool
-      if (check === undefined) return []
-      return members.map((server) => ({
-        id: server.checkId,
-        name: server.config.name,
-        address: server.config.endpoint,
-        check,
-        env: { CAUSEWAY_POOL: pool.name },
-        proxyProtocol: pool.proxyProtocol === "off" ? undefined : pool.proxyProtocol,
-      }))
-    })
-    return [...named, ...servers]
+  #threadLogging(config: Config): ThreadLogging {
+    return { accessLog: this.#accessLog.isEnabled, debugLog: config.log.level === "debug" }
   }
 
   #healthChanged(id: string, { state, reason, sinceEpochMs }: HealthChange): void {
-    const server = this.#registry.byCheckId(id)
+    const server = this.#serving.registry.byCheckId(id)
     if (server === undefined)
       this.#log.info("health", "Check changed", { check: id, state, reason })
     else {
       const { board } = this.#threads
       const wasDown = board.health(server.slot) === "down"
       if (wasDown && state === "up") board.setSlowStartSince(server.slot, monotonicNow())
-      this.#registry.setHealth(server, state, { sinceEpochMs })
+      this.#serving.registry.setHealth(server, state, { sinceEpochMs })
       if (state === "down") this.#threads.serversDown([server.slot])
       const fields = { pool: server.pool, server: server.config.name, state, reason }
       this.#log[state === "down" ? "warn" : "info"]("health", "Server changed", fields)
@@ -434,7 +340,8 @@ export class Daemon implements AdminBackend {
   }
 
   #trackedState({ type, target }: TrackConfig): TrackedState {
-    if (type === "pool") return poolState(this.#registry.servers(target), this.#threads.board)
+    if (type === "pool")
+      return poolState(this.#serving.registry.servers(target), this.#threads.board)
     return this.#checker.get(namedCheckId(target))?.state ?? "unknown"
   }
 

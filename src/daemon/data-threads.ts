@@ -177,11 +177,13 @@ export class DataThreads {
   }
 
   hasService(service: DataHttpService): boolean {
-    return Bun.deepEquals(this.#services.get(service.config.name), service)
+    const known = this.#services.get(service.config.name)
+    return known === service || Bun.deepEquals(known, service)
   }
 
   hasPool(spec: DataPoolSpec): boolean {
-    return Bun.deepEquals(this.#pools.get(spec.name), spec)
+    const known = this.#pools.get(spec.name)
+    return known === spec || Bun.deepEquals(known, spec)
   }
 
   /**

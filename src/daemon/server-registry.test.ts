@@ -145,7 +145,7 @@ test("spec() is what the data threads need to know", () => {
   }
   registry.apply([config], 5)
   const [entry] = registry.pools()
-  expect(entry && registry.spec(entry)).toEqual({
+  expect(entry && registry.specOf(entry.config.name, undefined)).toEqual({
     name: "p",
     balance: "round_robin",
     slowStartMs: 500,

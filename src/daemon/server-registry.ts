@@ -23,11 +23,19 @@ export interface RegisteredServer {
   sinceEpochMs: number
 }
 
+interface Entry {
+  readonly config: PoolConfig
+  readonly servers: Map<string, RegisteredServer>
+  /** Made when first asked for. */
+  spec: DataPoolSpec | undefined
+}
+
 export class ServerRegistry {
   readonly #board: ServerBoard
   readonly #counters: readonly ServerCounters[]
   readonly #slots = new SlotAllocator(SERVER_SLOTS_MAX)
-  #pools = new Map<string, { config: PoolConfig; servers: Map<string, RegisteredServer> }>()
+  readonly #byCheckId = new Map<string, RegisteredServer>()
+  #pools = new Map<string, Entry>()
 
   constructor(board: ServerBoard, counters: readonly ServerCounters[]) {
     this.#board = board
@@ -40,25 +48,16 @@ export class ServerRegistry {
     this.#pools = new Map()
     for (const config of pools) {
       const old = previous.get(config.name)
-      const servers = new Map<string, RegisteredServer>()
-      for (const server of config.servers) {
-        const key = keyOf(server)
-        const known = old?.servers.get(key)
-        old?.servers.delete(key)
-        servers.set(
-          key,
-          known === undefined
-            ? this.#add(config, server, nowEpochMs)
-            : this.#keep(known, { config, server }),
-        )
-      }
-      this.#pools.set(config.name, { config, servers })
+      previous.delete(config.name)
+      this.#pools.set(config.name, this.#entry(config, old, nowEpochMs))
     }
-    for (const { servers } of previous.values()) {
-      for (const server of servers.values()) {
-        if (this.#find(server.pool, keyOf(server.config)) !== server) this.#slots.free(server.slot)
-      }
-    }
+    for (const { servers } of previous.values()) this.#drop(servers.values())
+  }
+
+  /** The same for one pool that is known already; another is left alone. */
+  applyPool(config: PoolConfig, nowEpochMs: number): void {
+    const old = this.#pools.get(config.name)
+    if (old !== undefined) this.#pools.set(config.name, this.#entry(config, old, nowEpochMs))
   }
 
   pools(): { config: PoolConfig; servers: RegisteredServer[] }[] {
@@ -77,10 +76,7 @@ export class ServerRegistry {
   }
 
   byCheckId(checkId: string): RegisteredServer | undefined {
-    for (const { servers } of this.#pools.values()) {
-      for (const server of servers.values()) if (server.checkId === checkId) return server
-    }
-    return undefined
+    return this.#byCheckId.get(checkId)
   }
 
   poolConfig(pool: string): PoolConfig | undefined {
@@ -97,35 +93,40 @@ export class ServerRegistry {
     server.sinceEpochMs = nowEpochMs
   }
 
-  /** What the data threads need of a pool. */
-  spec(
-    { config, servers }: { config: PoolConfig; servers: RegisteredServer[] },
-    tls?: ClientTlsSpec,
-  ): DataPoolSpec {
-    return {
-      tls,
-      name: config.name,
-      balance: config.balance,
-      slowStartMs: config.slowStartMs,
-      servers: servers.map(({ config: server, slot }) => ({
-        name: server.name,
-        endpoint: server.endpoint,
-        slot,
-        backup: server.backup,
-        maxConnections: server.maxConnections,
-      })),
-      connectTimeoutMs: config.connectTimeoutMs,
-      connectRetries: config.connectRetries,
-      maxFails: config.maxFails,
-      failTimeoutMs: config.failTimeoutMs,
-      closeOnDown: config.onDown === "close",
-      source: config.source,
-      proxyProtocol: config.proxyProtocol === "off" ? undefined : config.proxyProtocol,
-    }
+  /** What the data threads need of each pool; the same object while it is the same. */
+  specs(tlsOf: (pool: string) => ClientTlsSpec | undefined): DataPoolSpec[] {
+    return [...this.#pools].map(([name, entry]) => specOf(entry, tlsOf(name)))
   }
 
-  #find(pool: string, key: string): RegisteredServer | undefined {
-    return this.#pools.get(pool)?.servers.get(key)
+  specOf(pool: string, tls: ClientTlsSpec | undefined): DataPoolSpec | undefined {
+    const entry = this.#pools.get(pool)
+    return entry === undefined ? undefined : specOf(entry, tls)
+  }
+
+  #entry(config: PoolConfig, old: Entry | undefined, nowEpochMs: number): Entry {
+    if (old?.config === config) return old
+    const servers = new Map<string, RegisteredServer>()
+    for (const server of config.servers) {
+      const key = keyOf(server)
+      const known = old?.servers.get(key)
+      old?.servers.delete(key)
+      servers.set(
+        key,
+        known === undefined
+          ? this.#add(config, server, nowEpochMs)
+          : this.#keep(known, { config, server }),
+      )
+    }
+    if (old !== undefined) this.#drop(old.servers.values())
+    for (const server of servers.values()) this.#byCheckId.set(server.checkId, server)
+    return { config, servers, spec: undefined }
+  }
+
+  #drop(servers: Iterable<RegisteredServer>): void {
+    for (const server of servers) {
+      this.#slots.free(server.slot)
+      if (this.#byCheckId.get(server.checkId) === server) this.#byCheckId.delete(server.checkId)
+    }
   }
 
   #add(config: PoolConfig, server: ServerConfig, nowEpochMs: number): RegisteredServer {
@@ -162,4 +163,31 @@ export class ServerRegistry {
 
 function keyOf(server: ServerConfig): string {
   return `${server.name} ${formatEndpoint(server.endpoint)}`
+}
+
+function specOf(entry: Entry, tls: ClientTlsSpec | undefined): DataPoolSpec {
+  if (entry.spec !== undefined && entry.spec.tls === tls) return entry.spec
+  const { config } = entry
+  const servers = [...entry.servers.values()]
+  entry.spec = {
+    tls,
+    name: config.name,
+    balance: config.balance,
+    slowStartMs: config.slowStartMs,
+    servers: servers.map(({ config: server, slot }) => ({
+      name: server.name,
+      endpoint: server.endpoint,
+      slot,
+      backup: server.backup,
+      maxConnections: server.maxConnections,
+    })),
+    connectTimeoutMs: config.connectTimeoutMs,
+    connectRetries: config.connectRetries,
+    maxFails: config.maxFails,
+    failTimeoutMs: config.failTimeoutMs,
+    closeOnDown: config.onDown === "close",
+    source: config.source,
+    proxyProtocol: config.proxyProtocol === "off" ? undefined : config.proxyProtocol,
+  }
+  return entry.spec
 }
