@@ -101,10 +101,14 @@ export class ApiClient {
   }
 }
 
+interface ByteReader {
+  read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>
+}
+
 /** The events of one watch, in order. */
 export class WatchReader {
   readonly status: number
-  readonly #reader: ReturnType<NonNullable<Response["body"]>["getReader"]> | undefined
+  readonly #reader: ByteReader | undefined
   readonly #aborter: AbortController
   readonly #decoder = new TextDecoder()
   #pending: WatchEvent[] = []
