@@ -8,8 +8,19 @@ import example from "../../config/causeway.toml" with { type: "text" }
 import exampleHttp from "../../config/examples/http-routes.toml" with { type: "text" }
 import exampleApiServer from "../../config/examples/kube-apiserver.toml" with { type: "text" }
 import exampleOwnVm from "../../config/examples/kube-apiserver-own-vm.toml" with { type: "text" }
+import exampleIngress from "../../config/examples/kubernetes-ingress.toml" with { type: "text" }
+import examplePools from "../../config/examples/kubernetes-pools.toml" with { type: "text" }
+import examplePublish from "../../config/examples/kubernetes-publish.toml" with { type: "text" }
+import exampleServices from "../../config/examples/kubernetes-services.toml" with { type: "text" }
 import exampleMinimal from "../../config/examples/minimal.toml" with { type: "text" }
 import exampleMysql from "../../config/examples/mysql-replicas.toml" with { type: "text" }
+import ingressClass from "../../config/kubernetes/ingress-class.yaml" with { type: "text" }
+import pathRewrite from "../../config/kubernetes/ingress-path-rewrite.yaml" with { type: "text" }
+import rbac from "../../config/kubernetes/rbac.yaml" with { type: "text" }
+import loadBalancer from "../../config/kubernetes/service-load-balancer.yaml" with { type: "text" }
+import staticPod from "../../config/kubernetes/static-pod.yaml" with { type: "text" }
+import token from "../../config/kubernetes/token.yaml" with { type: "text" }
+import usePublished from "../../config/kubernetes/use-published-service.yaml" with { type: "text" }
 import reference from "../../config/reference.toml" with { type: "text" }
 
 export interface InstallFile {
@@ -31,8 +42,19 @@ export const INSTALL_FILES: readonly InstallFile[] = [
   ours("/etc/causeway/examples/http-routes.toml", exampleHttp),
   ours("/etc/causeway/examples/kube-apiserver.toml", exampleApiServer),
   ours("/etc/causeway/examples/kube-apiserver-own-vm.toml", exampleOwnVm),
+  ours("/etc/causeway/examples/kubernetes-ingress.toml", exampleIngress),
+  ours("/etc/causeway/examples/kubernetes-pools.toml", examplePools),
+  ours("/etc/causeway/examples/kubernetes-publish.toml", examplePublish),
+  ours("/etc/causeway/examples/kubernetes-services.toml", exampleServices),
   ours("/etc/causeway/examples/minimal.toml", exampleMinimal),
   ours("/etc/causeway/examples/mysql-replicas.toml", exampleMysql),
+  ours("/etc/causeway/kubernetes/ingress-class.yaml", ingressClass),
+  ours("/etc/causeway/kubernetes/ingress-path-rewrite.yaml", pathRewrite),
+  ours("/etc/causeway/kubernetes/rbac.yaml", rbac),
+  ours("/etc/causeway/kubernetes/service-load-balancer.yaml", loadBalancer),
+  ours("/etc/causeway/kubernetes/static-pod.yaml", staticPod),
+  ours("/etc/causeway/kubernetes/token.yaml", token),
+  ours("/etc/causeway/kubernetes/use-published-service.yaml", usePublished),
   // It may come to hold passwords.
   { path: "/etc/causeway/causeway.toml", text: example, mode: 0o640, isUsers: true },
 ]

@@ -19,3 +19,8 @@ declare module "*.modules" {
   // biome-ignore lint/style/noDefaultExport: what an import as text gives
   export default text
 }
+declare module "*.yaml" {
+  const text: string
+  // biome-ignore lint/style/noDefaultExport: what an import as text gives
+  export default text
+}

@@ -487,5 +487,8 @@ const INSTALLED = [
   ...readdirSync(join(REPOSITORY, "config/examples")).map(
     (name) => [`/etc/causeway/examples/${name}`, `examples/${name}`] as const,
   ),
+  ...readdirSync(join(REPOSITORY, "config/kubernetes")).map(
+    (name) => [`/etc/causeway/kubernetes/${name}`, `kubernetes/${name}`] as const,
+  ),
   ["/etc/causeway/causeway.toml", "causeway.toml"],
 ] as const
