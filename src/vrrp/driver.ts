@@ -76,8 +76,14 @@ export class RouterDriver {
   #failure: Failure | undefined
   /** What the kernel refused while actions were being performed. */
   #refusal: SystemError | undefined
-  /** `leaving` messages that wait for their `left`. */
+  /**
+   * `leaving` messages sent, and `left` received, which come in the same order: the answer to one
+   * says nothing of the addresses of the next.
+   */
   #leavingAsked = 0
+  #leavingAnswered = 0
+  /** Which of them asks about everything that is held. */
+  #handoverAsked = 0
   #isReady = false
   #isStarted = false
   #checksum: ChecksumForm = "pseudo-header"
@@ -165,12 +171,10 @@ export class RouterDriver {
 
   /** Sessions through the addresses that are leaving have been reset. */
   left(now: Instant): void {
-    // The answer to an earlier question says nothing of the addresses of a later one.
-    this.#leavingAsked = Math.max(0, this.#leavingAsked - 1)
-    if (this.#leavingAsked > 0) return
     this.#run(now, () => {
-      this.#handOver({ type: "left" }, now)
-      this.#attempt(() => this.#addresses.left())
+      this.#leavingAnswered += 1
+      if (this.#leavingAnswered === this.#handoverAsked) this.#handOver({ type: "left" }, now)
+      this.#attempt(() => this.#addresses.left(this.#leavingAnswered))
     })
   }
 
@@ -317,7 +321,9 @@ export class RouterDriver {
         this.#announcer.stop(now)
         // Nor after a long sleep, when the lease has run out and a peer holds the address by now.
         this.#addresses.renewNoMore()
-        return this.#postLeaving(this.#addresses.held)
+        this.#postLeaving(this.#addresses.held)
+        this.#handoverAsked = this.#leavingAsked
+        return
       case "remove":
         return this.#attempt(() => this.#addresses.remove())
       case "farewell":
@@ -341,7 +347,8 @@ export class RouterDriver {
     if (this.#handover.state.name !== "held" || link === undefined) return
     if (!isAnnouncedAnew && holdsAlike(previous, this.#config)) return
     this.#attempt(() => {
-      const { added, departing } = this.#addresses.change(link, now)
+      const question = this.#leavingAsked + 1
+      const { added, departing } = this.#addresses.change(link, { question, now })
       if (departing.length > 0) this.#postLeaving(departing)
       this.#journal.refused = this.#addresses.refused
       const addresses = this.#addresses.held

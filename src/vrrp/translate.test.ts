@@ -4,6 +4,7 @@ import type { Address } from "../net/address.ts"
 import {
   advertisementOf,
   expectationOf,
+  heldAddresses,
   heldPrefixes,
   isSameRouter,
   machineConfig,
@@ -82,6 +83,21 @@ test("expectationOf() expects what advertisementOf() sends", () => {
     primaryAddress: own,
   })
   expect(expectationOf(CONFIG, own).authentication).toEqual({ type: "none" })
+})
+
+test("heldAddresses() are hosts, but for IPv4 on the interface", () => {
+  const addresses = [{ address: "192.0.2.40" as Address, length: 24 }]
+  const unadvertisedAddresses = [{ address: "2001:db8::40" as Address, length: 64 }]
+  const config = { ...CONFIG, addresses, unadvertisedAddresses }
+  const six = { prefix: { address: "2001:db8::40" as Address, length: 128 }, isAdvertised: false }
+  expect(heldAddresses({ ...config, placement: "process" })).toEqual([
+    { prefix: { address: "192.0.2.40" as Address, length: 32 }, isAdvertised: true },
+    six,
+  ])
+  expect(heldAddresses({ ...config, placement: "interface" })).toEqual([
+    { prefix: { address: "192.0.2.40" as Address, length: 24 }, isAdvertised: true },
+    six,
+  ])
 })
 
 test("heldPrefixes() has advertised and unadvertised addresses", () => {

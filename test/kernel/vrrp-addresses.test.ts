@@ -213,6 +213,21 @@ describe("addresses that change", () => {
     await eventually(async () => (await held(b)).length === 3)
   }, 20_000)
 
+  test("an address waits for its own sessions, not for those of one that left before", async () => {
+    const router = await startRouter(a, [config(services(3))], { leavingMs: 35 })
+    await router.reaches("active")
+    await eventually(async () => (await held(a)).length === 3)
+    const watch = await a.watchAddresses()
+    await router.post({ type: "configure", routers: [config(services(2, 1))] })
+    await Bun.sleep(20)
+    await router.post({ type: "configure", routers: [config(services(1, 2))] })
+    const gone = await eventually(() => watch.events("198.18.0.1").at(-1), { intervalMs: 5 })
+    const asked = router.events().filter(({ message }) => message.type === "leaving")
+    expect(leavings(router)).toEqual([["198.18.0.0"], ["198.18.0.1"]])
+    expect(gone.atMs - (asked[1]?.atMs ?? 0)).toBeGreaterThan(30)
+    expect(await held(a)).toEqual(["198.18.0.2"])
+  }, 20_000)
+
   test("an address that becomes an advertised one stays", async () => {
     const [moved] = prefixes("198.18.0.5")
     if (moved === undefined) throw new Error("no prefix")

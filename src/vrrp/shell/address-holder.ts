@@ -28,7 +28,10 @@ const LEASED_PER_SLICE = 200
 /** The kernel may end a lease this much early (ADDRCONF_TIMER_FUZZ). */
 const KERNEL_EARLY_MS = 100
 
-interface Departing {
+/** Addresses that one change has dropped. */
+interface Departure {
+  /** Which question to reset sessions it is that they wait for. */
+  readonly question: number
   readonly addresses: readonly HeldAddress[]
   readonly until: Instant
 }
@@ -50,7 +53,8 @@ export class AddressHolder {
   #held: readonly HeldAddress[] = []
   #renewal: Renewal | undefined
   #renewedAt: Instant | undefined
-  #departing: Departing | undefined
+  /** Oldest first. */
+  #departures: readonly Departure[] = []
   /** What the kernel would not take, by address. */
   readonly #refused = new Map<string, string>()
 
@@ -69,7 +73,7 @@ export class AddressHolder {
   }
 
   deadline(): Instant | undefined {
-    return earlier(this.#renewAt(), this.#departing?.until)
+    return earlier(this.#renewAt(), this.#departures[0]?.until)
   }
 
   /** Takes effect with the next `hold` or `change`. */
@@ -95,28 +99,31 @@ export class AddressHolder {
 
   /**
    * While they are held: places those that the new configuration adds, and returns those that
-   * depart. Throws `SystemError`.
+   * depart: they wait for the answer to `question`. Throws `SystemError`.
    */
-  change(link: LinkRef, now: Instant): { added: Address[]; departing: Address[] } {
+  change(
+    link: LinkRef,
+    { question, now }: { readonly question: number; readonly now: Instant },
+  ): { added: Address[]; departing: Address[] } {
     const before = this.#held
     const leaseBefore = this.#renewal?.leaseS
     this.#held = heldAddresses(this.#config)
     this.#renewal = this.#plan()
-    const stayed = new Map(before.map((held) => [formatPrefix(held.prefix), held]))
-    const moved = this.#held.filter((held) => {
-      const old = stayed.get(formatPrefix(held.prefix))
-      return old !== undefined && old.isAdvertised !== held.isAdvertised
-    })
+    const departing = without(before, this.#held)
+    for (const { prefix } of departing) this.#refused.delete(formatPrefix(prefix))
+    const departure = { question, addresses: departing, until: after(now, LEAVING_WAIT_MS) }
+    if (departing.length > 0) this.#departures = [...this.#departures, departure]
+    const moved = movedBetweenLists(before, this.#held)
     this.#placement?.remove(moved.map((held) => ({ ...held, isAdvertised: !held.isAdvertised })))
     const added = without(this.#held, before)
     const isAnew = this.#renewal?.leaseS !== leaseBefore
     this.#place(isAnew ? this.#held : [...moved, ...added], link)
-    return { added: addressesOf(added), departing: this.#depart(without(before, this.#held), now) }
+    return { added: addressesOf(added), departing: addressesOf(departing) }
   }
 
   /** Renews leases and lets go of what has departed. Throws `SystemError`. */
   timeout(link: LinkRef | undefined, now: Instant): void {
-    if (this.#departing !== undefined && this.#departing.until <= now) this.left()
+    this.#endDepartures(({ until }) => until <= now)
     const renewAt = this.#renewAt()
     if (renewAt === undefined || renewAt > now) return
     if (link === undefined) this.renewNoMore()
@@ -128,17 +135,15 @@ export class AddressHolder {
     this.#renewal = undefined
   }
 
-  /** The sessions through departing addresses are reset. Throws `SystemError`. */
-  left(): void {
-    const addresses = this.#departing?.addresses ?? []
-    this.#departing = undefined
-    const gone = without(addresses, this.#held)
-    if (gone.length > 0) this.#placement?.remove(gone)
+  /** All questions up to `question` are answered: the sessions are reset. Throws `SystemError`. */
+  left(question: number): void {
+    this.#endDepartures((departure) => departure.question <= question)
   }
 
   /** Throws `SystemError`; what was not removed leaves with its lease. */
   remove(): void {
-    const gone = [...without(this.#departing?.addresses ?? [], this.#held), ...this.#held]
+    const departing = this.#departures.flatMap(({ addresses }) => addresses)
+    const gone = [...without(departing, this.#held), ...this.#held]
     this.#forget()
     if (gone.length > 0) this.#placement?.remove(gone)
   }
@@ -163,8 +168,20 @@ export class AddressHolder {
   #forget(): void {
     this.#held = []
     this.#renewal = undefined
-    this.#departing = undefined
+    this.#departures = []
     this.#refused.clear()
+  }
+
+  #endDepartures(isOver: (departure: Departure) => boolean): void {
+    const over = this.#departures.filter(isOver)
+    if (over.length === 0) return
+    this.#departures = this.#departures.filter((departure) => !over.includes(departure))
+    // One that has come back meanwhile stays.
+    const gone = without(
+      over.flatMap(({ addresses }) => addresses),
+      this.#held,
+    )
+    if (gone.length > 0) this.#placement?.remove(gone)
   }
 
   #renewAt(): Instant | undefined {
@@ -211,19 +228,25 @@ export class AddressHolder {
       this.#refused.set(formatPrefix(held.prefix), error.message)
     throwIfAdvertised(refusals)
   }
-
-  #depart(addresses: readonly HeldAddress[], now: Instant): Address[] {
-    if (addresses.length === 0) return []
-    for (const { prefix } of addresses) this.#refused.delete(formatPrefix(prefix))
-    const all = [...(this.#departing?.addresses ?? []), ...addresses]
-    this.#departing = { addresses: all, until: after(now, LEAVING_WAIT_MS) }
-    return addressesOf(addresses)
-  }
 }
 
 /** One address of a Service that cannot be placed is not worth the others; the first ones are. */
 function throwIfAdvertised(refusals: readonly Refusal[]): void {
   for (const { held, error } of refusals) if (held.isAdvertised) throw error
+}
+
+/** As they are now; an address advertised is placed in another way than one that is not. */
+function movedBetweenLists(
+  before: readonly HeldAddress[],
+  now: readonly HeldAddress[],
+): HeldAddress[] {
+  const old = new Map(
+    before.map(({ prefix, isAdvertised }) => [formatPrefix(prefix), isAdvertised]),
+  )
+  return now.filter(({ prefix, isAdvertised }) => {
+    const wasAdvertised = old.get(formatPrefix(prefix))
+    return wasAdvertised !== undefined && wasAdvertised !== isAdvertised
+  })
 }
 
 function without(addresses: readonly HeldAddress[], others: readonly HeldAddress[]): HeldAddress[] {
