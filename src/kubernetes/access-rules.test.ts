@@ -11,6 +11,7 @@ import {
   formatRule,
   neededRules,
 } from "./access-rules.ts"
+import { wantedResources } from "./resources.ts"
 
 const FOLDER = join(import.meta.dir, "../../config/kubernetes")
 
@@ -73,7 +74,7 @@ function manifests(name: string): Role[] {
   return Array.isArray(parsed) ? parsed : [parsed]
 }
 
-/** "watch core/services everywhere", "patch coordination.k8s.io/leases causeway in kube-system". */
+/** "watch core/services everywhere", "update coordination.k8s.io/leases causeway in kube-system". */
 function granted(): string[] {
   return manifests("rbac.yaml").flatMap(({ kind, metadata, rules }) => {
     if (kind !== "ClusterRole" && kind !== "Role") return []
@@ -108,6 +109,16 @@ test("rbac.yaml grants exactly what is needed with every feature", () => {
   const config = configOf(EVERYTHING)
   expect(featuresOf(config)).toEqual(Object.keys(FEATURES) as never)
   expect(granted().sort()).toEqual(needed(neededRules(config)).sort())
+})
+
+test("what is mirrored is what may be listed and watched", () => {
+  const config = configOf(EVERYTHING)
+  const sources = wantedResources(featuresOf(config), []).map(({ groupVersion, resource }) => {
+    const group = groupVersion.includes("/") ? groupVersion.replace(/\/.*/, "") : ""
+    return `${group || "core"}/${resource} everywhere`
+  })
+  const read = needed(neededRules(config)).filter((each) => each.startsWith("list "))
+  expect(read.map((each) => each.replace("list ", "")).sort()).toEqual(sources.sort())
 })
 
 test("rbac.yaml grants nothing twice, and no wildcard", () => {
@@ -155,7 +166,7 @@ test("neededRules() stays within the namespaces that are watched", () => {
   ])
   expect(rules).toContain("list core/secrets in release")
   expect(rules).toContain("list core/secrets in training")
-  expect(rules).toContain("patch coordination.k8s.io/leases edge in release")
+  expect(rules).toContain("update coordination.k8s.io/leases edge in release")
 })
 
 test("formatRule() writes a rule as it stands in a Role", () => {
@@ -166,7 +177,7 @@ test("formatRule() writes a rule as it stands in a Role", () => {
     '- apiGroups: ["coordination.k8s.io"]',
     '  resources: ["leases"]',
     '  resourceNames: ["causeway"]',
-    '  verbs: ["get", "patch"]',
+    '  verbs: ["get", "update"]',
     '- apiGroups: [""]',
     '  resources: ["services/status"]',
     '  verbs: ["patch"]',
