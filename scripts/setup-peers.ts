@@ -91,6 +91,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   capsh: "libcap2-bin",
   openssl: "openssl",
   "systemd-analyze": "systemd",
+  kubectl: "kubernetes-client",
 }
 
 if (import.meta.main) {
