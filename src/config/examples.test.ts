@@ -146,6 +146,7 @@ describe("the examples of Kubernetes", () => {
       ["/api/v2", "/"],
     ])
     expect(kubernetes).toMatchObject({ podRoutes: "auto", watchSilenceMs: 90_000 })
+    expect(kubernetes).toMatchObject({ claimUnclassed: false, loadBalancerClass: "" })
   })
 
   test("kubernetes-services.toml has the pool of the common tutorials", () => {

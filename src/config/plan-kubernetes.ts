@@ -41,17 +41,17 @@ export function formatSource({ namespace, service, port, reach }: PoolKubernetes
   return `${through} of Service ${namespace}/${service}, port ${port}`
 }
 
-function formatCluster(kubernetes: KubernetesConfig, { http, addressPools }: Config): string[] {
+function formatCluster(kubernetes: KubernetesConfig, config: Config): string[] {
   const { namespaces, lease, podRoutes, watchSilenceMs } = kubernetes
   const watched = namespaces.length === 0 ? "all namespaces" : namespaces.join(", ")
-  const listeners = http.filter(({ ingress }) => ingress).map(({ name }) => name)
+  const listeners = config.http.filter(({ ingress }) => ingress).map(({ name }) => name)
   return [
     `kubernetes: ${formatAccess(kubernetes)}`,
     `    watches ${watched}; asks anew after ${formatDuration(watchSilenceMs)} of silence`,
     ...(listeners.length === 0
       ? []
       : [`    Ingress class ${kubernetes.ingressClass} on http ${listeners.join(", ")}`]),
-    ...(addressPools.length === 0 ? [] : [`    ${formatClasses(kubernetes)}`]),
+    ...formatServices(kubernetes, config),
     podRoutes === "auto"
       ? "    routes to the pods of each node"
       : "    no routes to pods: the network has them, or nobody needs them",
@@ -64,12 +64,19 @@ function formatAccess({ kubeconfig, context, apiServer, tokenFile }: KubernetesC
   return `${kubeconfig}, ${context === "" ? "its current context" : `context ${context}`}`
 }
 
-function formatClasses({ loadBalancerClass, claimUnclassed }: KubernetesConfig): string {
+/** Without an address pool of its own the edge may still find MetalLB's in the cluster. */
+function formatServices(
+  { loadBalancerClass, claimUnclassed }: KubernetesConfig,
+  { addressPools, vrrp }: Config,
+): string[] {
   const classes = [
     ...(loadBalancerClass === "" ? [] : [`of class ${loadBalancerClass}`]),
     ...(claimUnclassed ? ["without a class"] : []),
   ]
-  return `LoadBalancer Services ${classes.join(" and ") || "of no kind"}`
+  if (vrrp.length === 0) return []
+  if (classes.length === 0) return ["    no Services of type LoadBalancer"]
+  const source = addressPools.length === 0 ? ", where the cluster has pools of MetalLB" : ""
+  return [`    LoadBalancer Services ${classes.join(" and ")}${source}`]
 }
 
 function formatAddressPool({ name, addresses, vrrp, autoAssign }: AddressPoolConfig): string[] {

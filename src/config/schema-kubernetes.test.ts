@@ -101,6 +101,20 @@ test("formatPlan() says what of the cluster is served", () => {
   expect(lines).toContain("    and the Ingress objects of [kubernetes]")
 })
 
+test.each([
+  [
+    "",
+    "    LoadBalancer Services of class causeway.dev/edge and without a class, where the cluster",
+  ],
+  ["claim_unclassed = false", "    LoadBalancer Services of class causeway.dev/edge, where the"],
+  ['claim_unclassed = false\nload_balancer_class = ""', "    no Services of type LoadBalancer"],
+])("formatPlan() says which Services are served without an address pool: %p", (keys, start) => {
+  const lines = formatPlan(load([...KUBERNETES, keys, ...BASE, ""].join("\n")))
+  expect(lines.filter((line) => line.includes("LoadBalancer"))).toEqual([
+    expect.stringMatching(new RegExp(`^${start}`)),
+  ])
+})
+
 test("planJson() has the cluster as data", () => {
   expect(planJson(load(EVERYTHING))).toMatchObject({
     kubernetes: { kubeconfig: "/k", lease: "release/edge.lease", watch_silence_ms: 120_000 },
