@@ -112,7 +112,9 @@ class Bench {
     if (write.type !== "patch") throw new Error(write.type)
     const key = `${write.namespace}/${write.name}`
     const service = this.services.get(key)
-    if (service?.meta.resourceVersion !== write.resourceVersion) return "409"
+    if (service === undefined || service.meta.resourceVersion !== write.resourceVersion) {
+      return "409"
+    }
     this.#version += 1
     this.services.set(key, patchedService(service, write.patch, `${this.#version}`))
     this.edge.update(this.view(), { services: [key] })
