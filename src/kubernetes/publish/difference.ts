@@ -34,7 +34,7 @@ export function mendService(found: Service, wanted: WantedService): Write | unde
   if (isServiceAsWanted(found, wanted)) return undefined
   return {
     ...patchOf("services", found),
-    patch: { metadata: { labels: SERVICE_LABELS }, spec: { ...serviceSpec(wanted), ...NOTHING } },
+    patch: { spec: { ...serviceSpec(wanted), ...NOTHING } },
   }
 }
 
@@ -65,8 +65,7 @@ function isServiceAsWanted(found: Service, wanted: WantedService): boolean {
     port?.name === PORT_NAME &&
     port.protocol === "TCP" &&
     port.port === wanted.port &&
-    (wanted.families.length === 0 || found.ipFamilyPolicy === policyOf(wanted.families)) &&
-    hasAll(found.meta.labels, SERVICE_LABELS)
+    (wanted.families.length === 0 || found.ipFamilyPolicy === policyOf(wanted.families))
   )
 }
 

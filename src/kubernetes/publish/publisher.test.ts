@@ -321,6 +321,23 @@ test("update() removes what is not published any more, by an earlier process too
   expect([cluster.services.size, cluster.endpointSlices.size]).toEqual([0, 0])
 })
 
+test("update() says what is to go, and why it cannot", () => {
+  const { cluster, publisher } = published()
+  const none = input(cluster, { publish: [] })
+  const { writes } = publisher.update(none, instant(clockMs + 60_000))
+  for (const write of writes) if (write.type !== "event") publisher.failed(write, "403 Forbidden")
+  expect(publisher.update(none, instant(clockMs + 60_001)).rows).toEqual([
+    {
+      service: KEY,
+      port: 3306,
+      stream: "",
+      state: "removing",
+      message: "403 Forbidden",
+      endpoints: [],
+    },
+  ])
+})
+
 test("update() removes exactly the object it saw", () => {
   const { cluster, publisher } = published()
   const uid = cluster.services.get(KEY)?.meta.uid

@@ -49,11 +49,12 @@ export interface PublishOutcome {
   readonly rows: readonly PublishRow[]
 }
 
-/** For the status, one for each `[[publish]]`. */
+/** For the status, one for each `[[publish]]` and for each Service that is to go. */
 export interface PublishRow {
   /** "release/lb-mysql-server". */
   readonly service: string
   readonly port: number
+  /** "" of what is not published any more. */
   readonly stream: string
   readonly state: PublishState
   /** What is in the way; "" where nothing is. */
@@ -72,6 +73,8 @@ export type PublishState =
   | "conflict"
   | "missing_namespace"
   | "failed"
+  /** Not published any more. */
+  | "removing"
   /** The cluster is not known yet. */
   | "unknown"
 
@@ -108,11 +111,12 @@ export class Publisher {
       return { writes: [], rows }
     }
     const steps = wanted.map(({ service }) => this.#stepsFor(service, input.view))
-    const writes = [...steps.flatMap((step) => step.writes), ...this.#leftovers(wanted, input.view)]
+    const leftovers = this.#leftovers(wanted, input.view)
+    const writes = [...steps.flatMap((step) => step.writes), ...leftovers]
     this.#forgetReported(writes)
     const due = this.#due(writes, now, input.isWriter)
     const rows = wanted.map((each, index) => rowOf(each, this.#stateOf(steps[index], input)))
-    return { writes: due, rows }
+    return { writes: due, rows: [...rows, ...this.#removals(leftovers, input.view)] }
   }
 
   /** When to call `update` although nothing has changed. */
@@ -206,6 +210,17 @@ export class Publisher {
         .filter(({ meta }) => !services.has(keyOf(meta)))
         .map((service) => deletion("services", service)),
     ]
+  }
+
+  /** Rows of Services that are to go. */
+  #removals(leftovers: readonly Write[], { services }: PublishInput["view"]): PublishRow[] {
+    return leftovers.flatMap((write) => {
+      if (write.type === "event" || write.resource !== "services") return []
+      const service = `${write.namespace}/${write.name}`
+      const port = services.get(service)?.ports[0]?.port ?? 0
+      const message = this.#attempts.get(idOf(write))?.failure ?? ""
+      return { service, port, stream: "", state: "removing" as const, message, endpoints: [] }
+    })
   }
 
   /** What may be written now; sets the deadline for the rest. */
