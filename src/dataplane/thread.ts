@@ -25,7 +25,7 @@ import { SharedMemory } from "../linux/shared-memory.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
 import { LogLimiter } from "../log/log-limiter.ts"
 import { type Address, type Family, familyOf } from "../net/address.ts"
-import { Pool } from "../pool/pool.ts"
+import { Pool, type PoolServer } from "../pool/pool.ts"
 import { ServerBoard } from "../pool/server-board.ts"
 import { serverCounters } from "../pool/server-counters.ts"
 import type { StreamContext } from "../stream/context.ts"
@@ -239,10 +239,11 @@ class DataThread implements Handler {
 
   #createPool(spec: DataPoolSpec): ServerPool {
     const tls = this.#clientTls.get(spec.name)
-    const pool = new Pool(spec, {
-      board: this.#stream.board,
-      counters: this.#stream.allServerCounters,
-    })
+    const previous = this.#pools.get(spec.name)
+    const view = { board: this.#stream.board, counters: this.#stream.allServerCounters }
+    const pool = new Pool(spec, view, previous?.pool)
+    const sockaddrOf = (server: PoolServer) =>
+      previous?.sockaddrs.get(server) ?? encodeSockaddr(server.endpoint)
     return {
       pool,
       connectTimeoutMs: spec.connectTimeoutMs,
@@ -251,7 +252,7 @@ class DataThread implements Handler {
       failTimeoutMs: spec.failTimeoutMs,
       closeOnDown: spec.closeOnDown,
       usesClientHash: spec.balance === "source",
-      sockaddrs: new Map(pool.servers.map((server) => [server, encodeSockaddr(server.endpoint)])),
+      sockaddrs: new Map(pool.servers.map((server) => [server, sockaddrOf(server)])),
       proxyProtocol: spec.proxyProtocol,
       secure: tls === undefined ? undefined : (fd, server) => tls.open(fd, server),
       sources: { 4: sourcesOf(spec, 4), 6: sourcesOf(spec, 6) },

@@ -14,6 +14,9 @@ const HEADER_CASES = [
   ["{ X-A = false }", [], true],
   ["{ X-A = false }", ["X-A: 1"], false],
   ['{ X-A = "\u00e9" }', ["X-A: \xc3\xa9"], true],
+  ['{ X-A = { pattern = "^v[12]$" } }', ["X-A: v2"], true],
+  ['{ X-A = { pattern = "v" } }', ["X-A: a", "X-A: av1"], true],
+  ['{ X-A = { pattern = "^$" } }', [], false],
   // A name that the parser knows by number
   ['{ Cookie = "a=1" }', ["Cookie: a=1"], true],
   ["{ Origin = true }", ["X-Origin: 1"], false],
@@ -41,6 +44,8 @@ test.each([
   ["{ a = false }", "/?b", true],
   ["{ a = false }", "/?a=", false],
   ['{ a = "" }', "/?a=", true],
+  ['{ a = { pattern = "^.x" } }', "/?a=%C3%A9x", true],
+  ['{ a = { pattern = "x" } }', "/?b=x", false],
 ])("query = %s of %s: %p", (query, line, isMet) => {
   const table = routeTable(route("a", `query = ${query}`))
   expect(outcome(decide(table, line))).toBe(isMet ? "a" : "404")

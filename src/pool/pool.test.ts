@@ -1,7 +1,14 @@
 import { beforeEach, describe, expect, test } from "bun:test"
 import type { Address } from "../net/address.ts"
 import { instant } from "../net/time.ts"
-import { connectionsOf, isServerUsable, Pool, type PoolServerSpec, type PoolSpec } from "./pool.ts"
+import {
+  connectionsOf,
+  isServerUsable,
+  Pool,
+  type PoolServer,
+  type PoolServerSpec,
+  type PoolSpec,
+} from "./pool.ts"
 import { ServerBoard } from "./server-board.ts"
 import { allocateServerCounters, type ServerCounters, serverCounters } from "./server-counters.ts"
 
@@ -206,4 +213,75 @@ test.each([
   board.reset(0, weight, health)
   board.setAdmin(0, admin)
   expect(isServerUsable(board, 0)).toBe(expected)
+})
+
+describe("a pool in the place of another", () => {
+  const member = (slot: number, name = "abcdefghij"[slot] ?? ""): PoolServerSpec => {
+    const endpoint = { address: `192.0.2.${slot + 1}` as Address, port: 80 }
+    return { name, endpoint, slot, backup: false, maxConnections: 0 }
+  }
+  const made = (slots: readonly number[], previous?: Pool) => {
+    const spec = { name: "p", balance: "round_robin" as const, slowStartMs: 0 }
+    const servers = slots.map((slot) => member(slot))
+    return new Pool({ ...spec, servers }, { board, counters }, previous)
+  }
+  const picked = (pool: Pool) => pool.pick(0, NOW, NONE)?.name
+
+  beforeEach(() => {
+    for (let slot = 0; slot < 10; slot++) board.reset(slot, 1, "up")
+  })
+
+  test("goes on with the turns of the servers that stay", () => {
+    let pool = made([0, 1, 2])
+    const names: (string | undefined)[] = []
+    for (let round = 0; round < 6; round++) {
+      names.push(picked(pool))
+      pool = made([0, 1, 2], pool)
+    }
+    expect(names.join("")).toBe("abcabc")
+  })
+
+  test("keeps the objects of servers that stay, and of no others", () => {
+    const before = made([0, 1, 2])
+    const after = made([1, 2, 3], before)
+    expect(after.servers.map((server) => before.servers.includes(server))).toEqual([
+      true,
+      true,
+      false,
+    ])
+    const spec = { name: "p", balance: "round_robin" as const, slowStartMs: 0 }
+    const renamed = { ...spec, servers: [member(1, "other")] }
+    const another = new Pool(renamed, { board, counters }, after)
+    expect(after.servers.includes(another.servers[0] as PoolServer)).toBe(false)
+  })
+
+  test("spreads evenly while servers come and go after every pick", () => {
+    const counts = new Map<string, number>()
+    let pool = made([0, 1, 2, 3, 4])
+    for (let round = 0; round < 10_000; round++) {
+      // Five of ten at a time, one replaced in each round: each is in for half of the rounds.
+      pool = made(
+        [0, 1, 2, 3, 4].map((at) => (at + round) % 10),
+        pool,
+      )
+      const name = picked(pool) ?? "-"
+      counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+    for (const count of counts.values()) expect(Math.abs(count - 1000)).toBeLessThan(100)
+    expect(counts.size).toBe(10)
+  })
+
+  test("neither prefers nor passes over a newcomer, whatever has gone before", () => {
+    let pool = made([0, 1, 2, 3])
+    for (let round = 0; round < 1000; round++) {
+      picked(pool)
+      // Who was picked leaves with its debt, and comes again without.
+      pool = made([0, 1, 2, 3].slice(round % 2), pool)
+    }
+    pool = made([0, 1, 2, 3, 4], pool)
+    const names = Array.from({ length: 50 }, () => picked(pool))
+    for (const name of "abcde") {
+      expect(Math.abs(names.filter((each) => each === name).length - 10)).toBeLessThanOrEqual(1)
+    }
+  })
 })

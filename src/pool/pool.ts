@@ -53,12 +53,22 @@ export class Pool {
   readonly #slowStartMs: number
   readonly #candidates: PoolServer[] = []
 
-  constructor(spec: PoolSpec, view: PoolView) {
+  /**
+   * `previous` is the pool in whose place this one comes: servers that stay are the same objects,
+   * and go on with their turns. Where servers come and go many times a second, those that stand
+   * first would else get most of the work.
+   */
+  constructor(spec: PoolSpec, view: PoolView, previous?: Pool) {
     this.name = spec.name
     this.#view = view
     this.#slowStartMs = spec.slowStartMs
     this.#policy = createPolicy(spec.balance)
-    this.servers = spec.servers.map((server) => new PoolServer(server))
+    const known = new Map(previous?.servers.map((server) => [server.slot, server]))
+    this.servers = spec.servers.map((server) => {
+      const before = known.get(server.slot)
+      return before?.isLike(server) === true ? before : new PoolServer(server)
+    })
+    if (previous !== undefined) levelTurns(this.servers)
   }
 
   /**
@@ -132,6 +142,27 @@ export class PoolServer implements Candidate {
     // Of the address, not of the position: both edges and all threads must agree.
     this.hash = hashText(`${spec.endpoint.address} ${spec.endpoint.port}`)
   }
+
+  isLike({ name, endpoint, slot, backup, maxConnections }: PoolServerSpec): boolean {
+    return (
+      name === this.name &&
+      endpoint.address === this.endpoint.address &&
+      endpoint.port === this.endpoint.port &&
+      slot === this.slot &&
+      backup === this.backup &&
+      maxConnections === this.maxConnections
+    )
+  }
+}
+
+/**
+ * Who leaves takes its credit or debt with it. Turns are relative: as long as they add up to
+ * nothing, a newcomer, who has none, is neither preferred nor passed over.
+ */
+function levelTurns(servers: readonly PoolServer[]): void {
+  const sum = servers.reduce((total, { currentWeight }) => total + currentWeight, 0)
+  const share = sum / servers.length
+  for (const server of servers) server.currentWeight -= share
 }
 
 /** Open connections to a server over all data threads. */

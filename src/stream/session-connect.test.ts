@@ -306,3 +306,17 @@ test("policy source keeps a client at its server", () => {
   }
   expect(new Set(served.values()).size).toBe(2)
 })
+
+test("a retry looks at the pool as it is by then: who has left is not tried", () => {
+  const [hole, gone, fresh] = [harness.blackHole(), harness.refusing(), harness.server()]
+  const options = { balance: "first", connectTimeoutMs: 30 } as const
+  harness.pool([hole.endpoint, gone], options)
+  const client = harness.connect(harness.listen())
+  harness.until("the first connect", () => harness.sessions().length > 0)
+  harness.pool([fresh.endpoint], { ...options, members: [{ slot: 5 }] })
+  harness.board.reset(5, 1, "up")
+  const peer = fresh.accept()
+  client.send("hello")
+  peer.expectText("hello")
+  expect(harness.stream("retries")).toBe(1)
+})

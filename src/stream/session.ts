@@ -73,7 +73,8 @@ let warnedExhaustedAt = Number.NEGATIVE_INFINITY
 export class Session extends LiveConnection {
   readonly #context: StreamContext
   readonly #settings: ListenerSettings
-  readonly #pool: ServerPool
+  /** As it was when the connection came; when a connect has failed, as it is then. */
+  #pool: ServerPool
   readonly #client: number
   readonly #clientEndpoint: Endpoint | undefined
   readonly #proxied: ProxiedEndpoints | undefined
@@ -260,6 +261,8 @@ export class Session extends LiveConnection {
     }
     if (this.#tried === NONE) this.#tried = []
     this.#tried.push(server)
+    // A server that cannot be reached may have left the pool meanwhile, and not alone.
+    this.#pool = this.#context.pools.get(this.#settings.pool) ?? this.#pool
     return this.#tried.length <= this.#pool.connectRetries
   }
 

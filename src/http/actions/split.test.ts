@@ -40,6 +40,25 @@ describe("split", () => {
     expect(poolsOf(canary, 10, ["X-Canary: 2"])).toBe("a".repeat(10))
   })
 
+  test("sends by a pattern of header or cookie", () => {
+    const split = '[{ pool = "a" }, { pool = "b", header = { X = { pattern = "^v[12]$" } } }, '
+    const canary = table(`${split}{ pool = "c", cookie = { d = { pattern = "x" } } }]`)
+    expect(poolsOf(canary, 1, ["X: v2"])).toBe("b")
+    expect(poolsOf(canary, 1, ["X: v3"])).toBe("a")
+    expect(poolsOf(canary, 1, ["Cookie: d=axb"])).toBe("c")
+    expect(poolsOf(canary, 1, [`X: v2${"x".repeat(9000)}`])).toBe("a")
+  })
+
+  test("asks in the order of the entries, so that one may be an exception to the next", () => {
+    const canary = table(
+      '[{ pool = "a", weight = 0, header = { X = "never" } }, ' +
+        '{ pool = "b", weight = 0, cookie = { c = "always" } }, { pool = "a" }]',
+    )
+    expect(poolsOf(canary, 1, ["X: never", "Cookie: c=always"])).toBe("a")
+    expect(poolsOf(canary, 1, ["Cookie: c=always"])).toBe("b")
+    expect(poolsOf(canary, 1)).toBe("a")
+  })
+
   test("sends by cookie, and by both header and cookie where both are named", () => {
     const split = '[{ pool = "a" }, { pool = "b", cookie = { c = true } }, '
     const canary = table(`${split}{ pool = "c", header = { X = true }, cookie = { d = "1" } }]`)
@@ -68,6 +87,36 @@ describe("sticky", () => {
     )
     expect(route.stickyFields?.(4)).not.toBe(route.stickyFields?.(5))
     expect(route.stickyFields?.(77)).toBe("")
+  })
+
+  test.each([
+    ["{}", "; Path=/; HttpOnly; SameSite=Lax"],
+    ['{ same_site = "off", http_only = false }', "; Path=/"],
+    [
+      '{ domain = "k8s.com", max_age = "1h" }',
+      "; Path=/; Domain=k8s.com; Max-Age=3600; HttpOnly; SameSite=Lax",
+    ],
+    ['{ max_age = "0s" }', "; Path=/; HttpOnly; SameSite=Lax"],
+  ])("%s has the attributes %s", (sticky, attributes) => {
+    const own = routeTable(`[[http.route]]\npool = "a"\nsticky = ${sticky}\n`, resources)
+    const { route } = forwarded(decide(own, "/"))
+    expect(route.stickyFields?.(9)).toBe(`Set-Cookie: causeway=${SECOND}${attributes}\r\n`)
+  })
+
+  test("StickyServers names who stays as before, and a slot's new server anew", () => {
+    const churning = new StickyServers()
+    const first = { endpoint: endpoint("192.0.2.1:80"), slot: 1 }
+    const second = { endpoint: endpoint("192.0.2.2:80"), slot: 2 }
+    churning.setPool("a", [first, second])
+    expect(churning.nameOf(2)).toBe(SECOND)
+    churning.setPool("a", [{ ...second, slot: 1 }])
+    expect([churning.nameOf(1), churning.nameOf(2)]).toEqual([SECOND, undefined])
+    churning.setPool("a", [first, { ...second, slot: 1 }].slice(1))
+    expect([churning.nameOf(1), churning.slotOf("a", SECOND)]).toEqual([SECOND, 1])
+    // The same slot in another pool is another server.
+    churning.removePool("a")
+    churning.setPool("b", [{ ...second, slot: 1 }])
+    expect(churning.nameOf(1)).not.toBe(SECOND)
   })
 
   test.each([

@@ -11,13 +11,23 @@ import type { RouteRequest } from "../route-request.ts"
 /** The servers of a thread by the names that cookies give them; follows the pools. */
 export class StickyServers {
   readonly #pools = new Map<string, ReadonlyMap<string, number>>()
-  readonly #names = new Map<number, string>()
+  /** By slot. */
+  readonly #names = new Map<number, { readonly cookie: string; readonly endpoint: Endpoint }>()
 
+  /** Who stays keeps its name without its being worked out again: pools may change often. */
   setPool(name: string, servers: readonly StickyServer[]): void {
+    const known = this.#pools.get(name)
+    const named = servers.map(({ endpoint, slot }) => {
+      const before = this.#names.get(slot)
+      const isSame =
+        before !== undefined &&
+        known?.get(before.cookie) === slot &&
+        formatEndpoint(before.endpoint) === formatEndpoint(endpoint)
+      return { slot, endpoint, cookie: isSame ? before.cookie : cookieName(name, endpoint) }
+    })
     this.removePool(name)
-    const slots = servers.map(({ endpoint, slot }) => [cookieName(name, endpoint), slot] as const)
-    this.#pools.set(name, new Map(slots))
-    for (const [cookie, slot] of slots) this.#names.set(slot, cookie)
+    this.#pools.set(name, new Map(named.map(({ cookie, slot }) => [cookie, slot])))
+    for (const { slot, cookie, endpoint } of named) this.#names.set(slot, { cookie, endpoint })
   }
 
   removePool(name: string): void {
@@ -32,7 +42,7 @@ export class StickyServers {
 
   /** Cookie value for a server; undefined: it is in no pool. */
   nameOf(slot: number): string | undefined {
-    return this.#names.get(slot)
+    return this.#names.get(slot)?.cookie
   }
 }
 

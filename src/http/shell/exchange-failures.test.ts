@@ -239,6 +239,39 @@ describe("a server that does not answer", () => {
     expect(harness.reasons()).toEqual({ server_timeout: 1 })
   })
 
+  test.each([
+    ["betweenBytesMs", 40],
+    ["betweenBytesMs", 60_000],
+  ] as const)("has the route's %s before the listener's", (name, ownMs) => {
+    const timeouts = { betweenBytesMs: undefined, tunnelMs: undefined, sendMs: undefined }
+    const route = { timeouts: { ...timeouts, [name]: ownMs } }
+    const others = ownMs === 40 ? 60_000 : 40
+    const at = harness.listen({
+      decide: forward(route),
+      timeouts: { ...SHORT, betweenBytesMs: others },
+    })
+    const client = ask(GET, at)
+    const peer = server.accept()
+    served(peer, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+    client.take(/[\s\S]*hel/)
+    const end = performance.now() + 100
+    harness.until("100 ms", () => performance.now() > end || client.ended !== undefined)
+    expect(client.ended).toBe(ownMs === 40 ? RESET : undefined)
+  })
+
+  test("that does not take the request has the route's sendMs", () => {
+    const timeouts = { betweenBytesMs: undefined, tunnelMs: undefined, sendMs: 60 }
+    const at = harness.listen({ decide: forward({ timeouts }) })
+    const size = 64 * 1024 * 1024
+    const client = ask(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`, at)
+    server.accept()
+    try {
+      client.send("x".repeat(size))
+    } catch {}
+    expect(errorOf(client)[0]).toBe("HTTP/1.1 504 Gateway Timeout")
+    expect(harness.reasons()).toEqual({ server_timeout: 1 })
+  })
+
   test("because it does not take the request is 504, not the client's fault", () => {
     const at = harness.listen({ timeouts: { ...SHORT, bodyMs: 60 } })
     const size = 64 * 1024 * 1024
@@ -669,4 +702,34 @@ test("what TLS says of a server that cannot be spoken to is logged", () => {
       },
     },
   ])
+})
+
+test("a retry looks at the pool as it is by then: who has left is not tried", () => {
+  const [hole, gone] = [harness.blackHole(), harness.refusing()]
+  const options = { balance: "first", connectTimeoutMs: 30 } as const
+  harness.pool([hole.endpoint, gone], options)
+  endpoint = harness.listen()
+  const client = ask()
+  harness.until("the first connect", () => harness.slot(0, "connectionsTotal") > 0)
+  harness.pool([server.endpoint], options)
+  served(server.accept())
+  client.take(OK)
+  expect(harness.listener("retries")).toBe(1)
+})
+
+test("a request under way to a server that leaves goes on, and its connection is not kept", () => {
+  harness.pool([server.endpoint])
+  endpoint = harness.listen()
+  const client = ask()
+  const peer = server.accept()
+  peer.takeHead()
+  const other = harness.server()
+  harness.pool([other.endpoint])
+  harness.upstreams.closeIdle(new Set([0]))
+  peer.send(OK)
+  client.take(OK)
+  expect(peer.untilEnd().how).toBe("end")
+  client.send(GET)
+  served(other.accept())
+  client.take(OK)
 })

@@ -77,7 +77,8 @@ const SHORTEST_STATUS_LINE = "HTTP/1.1 200\r\n".length
 export class Exchange implements UpstreamUser {
   readonly #client: ExchangeClient
   readonly #decision: ForwardDecision
-  readonly #pool: ServerPool | undefined
+  /** As it was when the request came; when a server has failed, as it is then. */
+  #pool: ServerPool | undefined
   readonly #method: string
   readonly #isHttp10: boolean
   readonly #startedAt: Instant
@@ -194,7 +195,7 @@ export class Exchange implements UpstreamUser {
       context.log("warn", "Server ejected after failed connects", about)
     }
     this.#tried.push(server)
-    const next = this.#tried.length > pool.connectRetries ? undefined : this.#pick(pool)
+    const next = this.#tried.length > pool.connectRetries ? undefined : this.#pick(this.#poolNow())
     if (next === undefined) {
       return this.#refuse(cause === "ETIMEDOUT" ? 504 : 502, "connect_failed", proxyError(cause))
     }
@@ -338,6 +339,12 @@ export class Exchange implements UpstreamUser {
     }
     const key = pool.usesClientHash ? hashText(address) : 0
     return pool.pool.pick(key, context.reactor.now, without)
+  }
+
+  /** A server that fails may have left the pool meanwhile, and not alone. */
+  #poolNow(): ServerPool {
+    this.#pool = this.#client.context.pools.get(this.#decision.pool) ?? this.#pool
+    return this.#pool as ServerPool
   }
 
   #open(server: PoolServer): void {
@@ -689,7 +696,7 @@ export class Exchange implements UpstreamUser {
    */
   #insteadOf({ server, exchanges }: UpstreamConnection): PoolServer | undefined {
     if (this.#heldResponse !== undefined || !this.#mayRepeat(1)) return undefined
-    const pool = this.#pool as ServerPool
+    const pool = this.#poolNow()
     const same = exchanges > 0 ? server : undefined
     const isBound = pool.usesClientHash || server.slot === this.#decision.stickySlot
     if (isBound && same !== undefined) return same
@@ -709,7 +716,7 @@ export class Exchange implements UpstreamUser {
   #repeatElsewhere(): boolean {
     if (!this.#mayRepeat(this.#decision.route.retryAttempts)) return false
     this.#tried.push(this.#target as PoolServer)
-    const next = this.#pick(this.#pool as ServerPool)
+    const next = this.#pick(this.#poolNow())
     if (next === undefined) return false
     this.#dropUpstream()
     this.#countRetry()

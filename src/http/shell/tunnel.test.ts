@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { ECONNRESET } from "../../linux/errno.ts"
 import type { Endpoint } from "../../net/address.ts"
-import { Harness, type Peer, type Server } from "../fixtures/harness.ts"
+import { forward, Harness, type Peer, type Server } from "../fixtures/harness.ts"
 import { receiving, runFlows, sending } from "../fixtures/transfer.ts"
 
 const RESET = -ECONNRESET
@@ -190,5 +190,11 @@ describe("a tunnel", () => {
     expect(performance.now() - started).toBeWithin(140, 1000)
     expect([how, peer.untilEnd().how]).toEqual(["end", "end"])
     expect(harness.balance()).toEqual([])
+  })
+
+  test("has its route's time where that has one", () => {
+    const timeouts = { betweenBytesMs: undefined, tunnelMs: 60, sendMs: undefined }
+    const { client, peer } = tunnel(harness.listen({ decide: forward({ timeouts }) }))
+    expect([client.untilEnd().how, peer.untilEnd().how]).toEqual(["end", "end"])
   })
 })
