@@ -211,6 +211,45 @@ const GOOD: readonly (readonly [Readonly<Record<string, string>>, unknown])[] = 
     { "auth-type": "basic", "auth-secret": "other/users", "auth-secret-type": "auth-map" },
     { access: { auth: { secret: "other/users", type: "auth-map" } } },
   ],
+  [
+    {
+      "auth-url": "https://$host/oauth2/auth",
+      "auth-signin": "https://$host/oauth2/start?rd=$escaped_request_uri",
+      "auth-response-headers": "X-User, X-Email",
+    },
+    {
+      access: {
+        external: {
+          server: { type: "host" },
+          path: "/oauth2/auth",
+          copyHeaders: ["X-User", "X-Email"],
+          signin: "https://$host/oauth2/start",
+        },
+        refusal: "",
+      },
+    },
+  ],
+  [
+    {
+      "auth-url": "http://oauth2-proxy.auth.svc.cluster.local:4180/oauth2/auth?x=1",
+      "auth-signin": "https://login.k8s.com/start?a=b&rd=$escaped_request_uri&c=d",
+    },
+    {
+      access: {
+        external: {
+          server: {
+            type: "service",
+            namespace: "auth",
+            service: "oauth2-proxy",
+            port: 4180,
+            isTls: false,
+          },
+          path: "/oauth2/auth?x=1",
+          signin: "https://login.k8s.com/start?a=b&c=d",
+        },
+      },
+    },
+  ],
   [{ "load-balance": "ewma" }, { balance: "least_conn" }],
   [{ "upstream-hash-by": "$binary_remote_addr" }, { balance: "source" }],
 ]
@@ -300,6 +339,10 @@ describe("readOptions()", () => {
         '"https://app.k8s.com", separated by commas; it is not used',
     ],
     [
+      { "auth-url": "http://a.b.svc/", "auth-signin": "javascript:alert(1)" },
+      "InvalidAnnotation: auth-signin is not a URL, with $host or rd=$escaped_request_uri at most",
+    ],
+    [
       { "limit-rps": "1", "limit-rpm": "1" },
       "UnsupportedAnnotation: limit-rpm is not used beside limit-rps",
     ],
@@ -341,7 +384,18 @@ describe("readOptions()", () => {
       'auth-secret-type must be "auth-file" or "auth-map"',
     ],
     [{ "auth-secret": "a" }, 'auth-secret needs auth-type: "basic"'],
-    [{ "auth-url": "https://auth.k8s.com" }, "auth-url is not served here"],
+    [
+      { "auth-url": "https://auth.k8s.com" },
+      "auth-url must name a Service (http://NAME.NAMESPACE.svc/PATH) or $host",
+    ],
+    [
+      { "auth-url": "http://$host$request_uri" },
+      "auth-url must name a Service (http://NAME.NAMESPACE.svc/PATH) or $host",
+    ],
+    [
+      { "auth-url": "http://a.b.svc/", "auth-method": "POST" },
+      'auth-method: only "GET" is served here',
+    ],
     [{ "auth-tls-secret": "default/ca" }, "auth-tls-secret is not served here"],
   ])("lets nobody in when %j", (annotations, refusal) => {
     const { access } = options(annotations as Record<string, string>)

@@ -11,7 +11,7 @@ export type UsersResult =
       readonly findings: readonly Finding[]
     }
   /** Nobody can be let in. */
-  | { readonly ok: false; readonly finding: Finding }
+  | { readonly ok: false; readonly findings: readonly Finding[] }
 
 export class AuthUsers {
   /** A Secret is read once; each of the two forms is another key. */
@@ -21,7 +21,7 @@ export class AuthUsers {
     const secret = secrets.get(key)
     if (secret === undefined) {
       const message = `there is no Secret ${key} to authenticate with; answered with 503`
-      return { ok: false, finding: warning("SecretNotFound", message) }
+      return { ok: false, findings: [warning("SecretNotFound", message)] }
     }
     const known = this.#known.get(secret) ?? new Map<AuthOption["type"], UsersResult>()
     this.#known.set(secret, known)
@@ -38,7 +38,7 @@ function readUsers(
   const { auth } = data
   if (type === "auth-file" && auth === undefined) {
     const message = `the Secret ${key} has no key "auth"; answered with 503`
-    return { ok: false, finding: warning("SecretNotFound", message) }
+    return { ok: false, findings: [warning("SecretNotFound", message)] }
   }
   const pairs = type === "auth-file" ? pairsOfFile(auth ?? "") : Object.entries(data)
   const usable = pairs.flatMap(([name, hash]) => {

@@ -234,6 +234,20 @@ spec: { ${spec} }
     expect(edge(manifests).ask("k8s.com/")).toBe(isServed ? "default/web:80" : "404")
   })
 
+  test("an annotation and a field that differ are listed", () => {
+    const { translation } = edge(ingress("ingressClassName: nginx,", "causeway"))
+    expect(translation.problems).toEqual([
+      {
+        ingress: "default/web",
+        reason: "ClassMismatch",
+        severity: "notice",
+        message:
+          "kubernetes.io/ingress.class says causeway and ingressClassName nginx; " +
+          "the annotation counts",
+      },
+    ])
+  })
+
   test("nothing is written about an Ingress of another class", () => {
     const view = cluster(ingress("ingressClassName: some-invalid-class-name,"))
     const machine = translator()

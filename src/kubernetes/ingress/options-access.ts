@@ -5,6 +5,7 @@
 import type { Prefix } from "../../net/address.ts"
 import type { ObjectKey } from "../objects.ts"
 import { type AnnotationReader, PREFIX } from "./annotation-reader.ts"
+import { type ExternalAuth, readExternalAuth } from "./options-external-auth.ts"
 import { SECRET_NAME } from "./text-kinds.ts"
 
 export interface AccessOptions {
@@ -12,6 +13,7 @@ export interface AccessOptions {
   readonly allow: readonly Prefix[]
   readonly deny: readonly Prefix[]
   readonly auth: AuthOption | undefined
+  readonly external: ExternalAuth | undefined
   /** Why nobody may pass; "": they may. */
   readonly refusal: string
 }
@@ -35,14 +37,15 @@ export function readAccess(reader: AnnotationReader, namespace: string): AccessO
   const allow = [...allowed, ...networks("allowlist-source-range")]
   const deny = networks("denylist-source-range")
   const auth = readAuth(reader, namespace)
-  if (typeof auth === "string") refusals.push(auth)
+  const external = readExternalAuth(reader)
+  for (const each of [auth, external]) if (typeof each === "string") refusals.push(each)
   const unserved = UNSERVED.find((name) => reader.has(name))
   if (unserved !== undefined) refusals.push(`${PREFIX}${unserved} is not served here`)
   if (reader.choice("satisfy", ["all", "any"]) === "any") {
     reader.warn("UnsupportedAnnotation", `${PREFIX}satisfy: "any" is not served; all must hold`)
   }
   const [refusal = ""] = refusals
-  return { allow, deny, auth: typeof auth === "string" ? undefined : auth, refusal }
+  return { allow, deny, auth: optionOf(auth), external: optionOf(external), refusal }
 }
 
 /** Or why it cannot be done. */
@@ -63,14 +66,13 @@ function readAuth(reader: AnnotationReader, namespace: string): AuthOption | str
   return { secret: key, type: secretType, realm }
 }
 
+/** The text is why there is none. */
+function optionOf<T>(option: T | string | undefined): T | undefined {
+  return typeof option === "string" ? undefined : option
+}
+
 /** Ways of asking who a client is. */
-const UNSERVED = [
-  "auth-url",
-  "auth-signin",
-  "auth-tls-secret",
-  "auth-tls-verify-client",
-  "auth-tls-match-cn",
-]
+const UNSERVED = ["auth-tls-secret", "auth-tls-match-cn"]
 
 const REALM = {
   pattern: /^[\x20\x21\x23-\x5b\x5d-\x7e]{1,128}$/,

@@ -166,7 +166,7 @@ const DEFAULTS: IngressOptions = {
   sendTimeoutMs: undefined,
   canary: undefined,
   sticky: undefined,
-  access: { allow: [], deny: [], auth: undefined, refusal: "" },
+  access: { allow: [], deny: [], auth: undefined, external: undefined, refusal: "" },
   backend: { protocol: "http", tls: undefined, connectTimeoutMs: undefined },
   redirects: { whole: undefined, appRoot: "", fromToWww: false },
   cors: undefined,

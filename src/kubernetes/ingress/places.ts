@@ -56,27 +56,24 @@ function take(places: Map<string, Place>, place: Place, problems: IngressProblem
     places.set(rule.place, place)
     return
   }
+  const { ingress } = owner
   const text = `${rule.host || "*"}${rule.path}`
-  const by = winner.owner === owner ? "itself" : keyOf(winner.owner.ingress.meta)
+  const other = keyOf(winner.owner.ingress.meta)
   switch (rule.rank) {
     case "rule":
     case "catch-all": {
       const what = rule.rank === "rule" ? text : "the default backend of all hosts"
-      const why = winner.rule.rank === rule.rank ? "older" : "a rule for it"
+      const why = winner.rule.rank === rule.rank ? "is older" : "has a rule for it"
       const message =
         winner.owner === owner
           ? `${what} is there twice; the first counts`
-          : `${what} is served by Ingress ${by}, which is ${why}`
-      if (rule.rank === "rule" || rule.host === "") {
-        problems.push(problemOf(owner.ingress, warning("Conflict", message)))
-      }
+          : `${what} is served by Ingress ${other}, which ${why}`
+      problems.push(problemOf(ingress, warning("Conflict", message)))
       return
     }
     case "app-root":
     case "alias":
-      problems.push(
-        problemOf(owner.ingress, notice("Conflict", `${text} is a rule of Ingress ${by}`)),
-      )
+      problems.push(problemOf(ingress, notice("Conflict", `${text} is a rule of Ingress ${other}`)))
       return
     case "rest":
     case "www":

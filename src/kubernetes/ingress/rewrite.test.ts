@@ -138,6 +138,19 @@ describe("rewrite-target with captures", () => {
     expect(web.ask("k8s.com/item/7?x=y")).toBe("default/v1:80 /get$?id=7&x=y")
   })
 
+  test("a default backend gets what no rule matched as it was asked for", () => {
+    const manifest = k8s(
+      "nginx.ingress.kubernetes.io/rewrite-target: /$1",
+      path("/v1/(.*)", "ImplementationSpecific", "v1"),
+    ).replace(
+      "  rules:",
+      "  defaultBackend: { service: { name: rest, port: { number: 80 } } }\n  rules:",
+    )
+    const web = edge(manifest)
+    expect(web.ask("k8s.com/v1/a")).toBe("default/v1:80 /a")
+    expect(web.ask("k8s.com/v2/a")).toBe("default/rest:80")
+  })
+
   test("an Exact path stays exact, and has no captures", () => {
     const web = edge(
       k8s("nginx.ingress.kubernetes.io/rewrite-target: /$1", path("/a.b", "Exact", "v1")),

@@ -9,6 +9,7 @@ import type {
   StickyConfig,
 } from "../../config/http-config.ts"
 import { keyOf } from "../objects.ts"
+import type { Access } from "./access.ts"
 import type { IngressOptions } from "./options.ts"
 import type { CanaryOptions } from "./options-canary.ts"
 import type { RedirectTarget } from "./options-redirect.ts"
@@ -17,15 +18,11 @@ import type { Place } from "./places.ts"
 import { ingressPattern, prefixPattern } from "./route-path.ts"
 import type { Rule } from "./rules.ts"
 
-export interface RouteParts {
+export interface RouteParts extends Access {
   /** Pool of the backend; undefined: there is none. */
   readonly pool: string | undefined
   /** Of the canary; undefined: none. */
   readonly canaryPool: string | undefined
-  /** undefined: anybody. */
-  readonly users: Readonly<Record<string, string>> | undefined
-  /** Nobody may pass. */
-  readonly isRefused: boolean
   /** Plain requests are sent to https. */
   readonly tlsRedirect: boolean
   /** A prefix that is to be tried among patterns. */
@@ -55,6 +52,7 @@ export function routeOf(place: Place, parts: RouteParts): RouteConfig {
       auth === undefined || parts.users === undefined
         ? undefined
         : { realm: auth.realm, usersFile: "", users: parts.users },
+    forwardAuth: parts.forwardAuth,
     allow: options.access.allow,
     deny: options.access.deny,
     maxBodyBytes: options.bodyBytesMax ?? 0,
@@ -69,21 +67,22 @@ function nameOf({ rule, owner }: Place): string {
 type PathKeys = Pick<RouteConfig, "path" | "match" | "rewrite" | "rewriteScope">
 
 function pathOf(
-  { path, match, target }: Rule,
+  { path, match, target, rank }: Rule,
   options: IngressOptions,
   asPattern: boolean,
 ): PathKeys {
-  const rewrite = target.type === "backend" ? options.rewrite : undefined
+  // What no rule has matched is for the default backend as it was asked for.
+  const rewrite = target.type === "backend" && rank !== "rest" ? options.rewrite : undefined
   const { target: written, scope } = rewrite ?? { target: undefined, scope: "match" as const }
   if (match === "regex") {
     const template = written && withCaptures(written)
     return { path: ingressPattern(path), match, rewrite: template, rewriteScope: "path" }
   }
-  if (match === "exact") {
-    return { path, match, rewrite: written?.replace(/\$[1-9]/g, ""), rewriteScope: "path" }
-  }
-  if (!asPattern) return { path, match, rewrite: written, rewriteScope: scope }
-  const base = scope === "match" ? written?.replace(/\/$/, "") : written
+  // A plain path captures nothing.
+  const plain = written?.replace(/\$[1-9]/g, "")
+  if (match === "exact") return { path, match, rewrite: plain, rewriteScope: "path" }
+  if (!asPattern) return { path, match, rewrite: plain, rewriteScope: scope }
+  const base = scope === "match" ? plain?.replace(/\/$/, "") : plain
   const template =
     base === undefined ? undefined : withCaptures(base) + (scope === "match" ? "$1" : "")
   return { path: prefixPattern(path), match: "regex", rewrite: template, rewriteScope: "path" }

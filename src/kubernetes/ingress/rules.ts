@@ -4,8 +4,9 @@
  */
 import type { PathMatch, RedirectConfig } from "../../config/http-config.ts"
 import type { Ingress, IngressBackend, IngressPath } from "../objects.ts"
+import { CLASS_ANNOTATION } from "./class.ts"
 import { type IngressOptions, readOptions } from "./options.ts"
-import { type Finding, warning } from "./problem.ts"
+import { type Finding, notice, warning } from "./problem.ts"
 import { matchedPath, placeOf } from "./route-path.ts"
 
 export interface IngressRules {
@@ -40,7 +41,7 @@ export const RANKS: readonly Rank[] = ["rule", "app-root", "alias", "catch-all",
 
 export function rulesOf(ingress: Ingress): IngressRules {
   const options = readOptions(ingress)
-  const findings: Finding[] = [...options.findings]
+  const findings: Finding[] = [...classFindings(ingress), ...options.findings]
   const valid = ingress.rules.filter(({ host }) => isHost(host, findings))
   const hosts = [...new Set(valid.map(({ host }) => host.toLowerCase()))]
   const context = { options, findings }
@@ -135,6 +136,14 @@ function otherNames(hosts: readonly string[], { redirects }: IngressOptions): Ru
 function everything(host: string): Pick<Rule, "host" | "path" | "match" | "place"> {
   const place = placeOf(host, { path: "/", pathType: "Prefix" })
   return { host, path: "/", match: "prefix", place }
+}
+
+/** API of IngressSpec: "the controller may emit a warning". */
+function classFindings({ meta, className }: Ingress): Finding[] {
+  const named = meta.annotations[CLASS_ANNOTATION] || className
+  if (className === undefined || named === className) return []
+  const message = `${CLASS_ANNOTATION} says ${named} and ingressClassName ${className}`
+  return [notice("ClassMismatch", `${message}; the annotation counts`)]
 }
 
 function isHost(host: string, findings: Finding[]): boolean {

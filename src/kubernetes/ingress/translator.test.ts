@@ -408,6 +408,56 @@ stringData: ${data}
     expect(web.ask("k8s.com/")).toBe("401")
   })
 
+  const external = {
+    "auth-url": "https://$host/oauth2/auth",
+    "auth-signin": "https://$host/oauth2/start?rd=$escaped_request_uri",
+    "auth-response-headers": "X-User",
+  }
+
+  test("an auth server is whoever serves that path of the host", () => {
+    const web = edge(
+      ingress("a/a", paths, external) +
+        ingress("b/auth", [
+          ["Prefix /oauth", "other"],
+          ["Prefix /oauth2/", "oauth2-proxy"],
+        ]),
+    )
+    const route = web.translation.routes.find(({ name }) => name === "a/a k8s.com/")
+    expect(route?.forwardAuth).toEqual({
+      pool: "b/oauth2-proxy:80",
+      path: "/oauth2/auth",
+      copyHeaders: ["X-User"],
+      signinUrl: "https://k8s.com/oauth2/start",
+    })
+    expect(web.ask("k8s.com/oauth2/start")).toBe("b/oauth2-proxy:80")
+    expect(reasons(web.translation)).toEqual([])
+  })
+
+  test("an auth server may be a Service, also of another namespace", () => {
+    const url = { "auth-url": "https://check.b.svc.cluster.local/auth" }
+    const service = `kind: Service
+metadata: { namespace: b, name: check }
+spec: { ports: [{ port: 443 }] }
+`
+    const web = edge(ingress("a/a", paths, url) + service)
+    expect(only(web.translation.routes).forwardAuth).toEqual({
+      pool: "b/check:443+https",
+      path: "/auth",
+      copyHeaders: [],
+      signinUrl: "",
+    })
+    expect(web.translation.pools.map(({ name }) => name)).toEqual(["a/web:80", "b/check:443+https"])
+  })
+
+  test.each([
+    ["that nobody serves", { "auth-url": "https://$host/auth" }, [["Exact /x", "web"]]],
+    ["that is not there", { "auth-url": "http://check.b.svc/auth" }, [["Exact /x", "web"]]],
+  ] as const)("an auth server %s lets nobody in", (_, annotations, some) => {
+    const web = edge(ingress("a/a", some, annotations))
+    expect(web.ask("k8s.com/x")).toBe("503")
+    expect(reasons(web.translation).length).toBe(1)
+  })
+
   test("networks are asked before anything is done", () => {
     const web = edge(
       ingress("a/a", paths, {

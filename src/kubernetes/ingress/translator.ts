@@ -6,22 +6,18 @@
 import type { PoolConfig } from "../../config/config.ts"
 import type { RouteConfig } from "../../config/http-config.ts"
 import type { Address } from "../../net/address.ts"
-import type { ClusterView, Ingress, IngressBackend, ObjectKey } from "../objects.ts"
+import type { ClusterView, Ingress, ObjectKey } from "../objects.ts"
 import type { Write } from "../writes.ts"
-import { backendPool } from "./backend.ts"
+import { AccessTable } from "./access.ts"
 import { AuthUsers } from "./basic-auth.ts"
-import {
-  Certificates,
-  type CertificatesFound,
-  type IngressCertificate,
-  type ReadCertificate,
-} from "./certificates.ts"
+import { Certificates, type IngressCertificate, type ReadCertificate } from "./certificates.ts"
 import { isOurs, ourClasses } from "./class.ts"
 import { inPatternOrder } from "./pattern-order.ts"
 import { byAge, type Place, placesOf } from "./places.ts"
-import { type Finding, type IngressProblem, problemOf, warning } from "./problem.ts"
+import { PoolTable } from "./pool-table.ts"
+import { type IngressProblem, problemOf } from "./problem.ts"
 import { routeOf } from "./route.ts"
-import { type IngressRules, rulesOf } from "./rules.ts"
+import { type IngressRules, type RuleTarget, rulesOf } from "./rules.ts"
 import { IngressStatus } from "./status.ts"
 
 export interface IngressSettings {
@@ -72,11 +68,20 @@ export class IngressTranslator {
     )
     problems.push(...certificates.problems)
     const places = placesOf(rules, problems)
-    const build = new Translation({ view, settings, certificates, users: this.#users, problems })
-    const routes = build.routesOf(places.values())
+    const { poolTemplate: template, crossNamespaceSecrets, servesTls } = settings
+    const pools = new PoolTable(view, { template, problems })
+    const access = new AccessTable({
+      secrets: view.secrets,
+      crossNamespaceSecrets,
+      users: this.#users,
+      pools,
+      places,
+      problems,
+    })
+    const tlsHosts = servesTls ? certificates.hosts : new Set<string>()
     return {
-      routes,
-      pools: build.pools,
+      routes: routesOf(places.values(), { pools, access, tlsHosts }),
+      pools: pools.pools,
       certificates: certificates.certificates,
       problems: distinct(problems),
       ingresses,
@@ -112,122 +117,48 @@ export class IngressTranslator {
 }
 
 interface TranslationContext {
-  readonly view: IngressView
-  readonly settings: IngressSettings
-  readonly certificates: CertificatesFound
-  readonly users: AuthUsers
-  readonly problems: IngressProblem[]
+  readonly pools: PoolTable
+  readonly access: AccessTable
+  /** Hosts that are reached by TLS here. */
+  readonly tlsHosts: ReadonlySet<string>
 }
 
-/** One turn from places to routes. */
-class Translation {
-  readonly #context: TranslationContext
-  readonly #pools = new Map<string, PoolConfig>()
-  readonly #access = new Map<IngressRules, Access>()
-
-  constructor(context: TranslationContext) {
-    this.#context = context
-  }
-
-  get pools(): PoolConfig[] {
-    return [...this.#pools.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
-  }
-
-  routesOf(places: Iterable<Place>): RouteConfig[] {
-    const byHost = Map.groupBy(places, ({ rule }) => rule.host)
-    return [...byHost.values()].flatMap((ofHost) => {
-      const { plain, patterns } = inPatternOrder(ofHost)
-      return [
-        ...plain.map((place) => this.#route(place, false)),
-        ...patterns.map((place) => this.#route(place, place.rule.match === "prefix")),
-      ]
-    })
-  }
-
-  #route(place: Place, asPattern: boolean): RouteConfig {
-    const { rule, owner, canary } = place
-    const { users, isRefused } = this.#accessOf(owner)
-    const target = rule.target
-    const pool = target.type === "backend" ? this.#pool(target.backend, owner) : undefined
-    const canaryPool =
-      canary?.rule.target.type === "backend"
-        ? this.#pool(canary.rule.target.backend, canary.owner, owner)
-        : undefined
-    const tlsRedirect = this.#sendsToTls(place)
-    return routeOf(place, { pool, canaryPool, users, isRefused, tlsRedirect, asPattern })
-  }
-
-  /** `main`: whose annotations say how a canary's servers are spoken to. */
-  #pool(to: IngressBackend, owner: IngressRules, main = owner): string | undefined {
-    const { ingress, options } = owner
-    const { view, settings, problems } = this.#context
-    const result = backendPool(to, {
-      namespace: ingress.meta.namespace,
-      backend: main.options.backend,
-      balance: options.balance,
-      services: view.services,
-      secrets: view.secrets,
-      template: settings.poolTemplate,
-    })
-    if (result.ok) {
-      this.#pools.set(result.pool.name, result.pool)
-      return result.pool.name
-    }
-    problems.push(problemOf(ingress, result.finding))
-    return undefined
-  }
-
-  #sendsToTls({ rule, owner }: Place): boolean {
-    const { sslRedirect, forceSslRedirect } = owner.options
-    if (forceSslRedirect) return true
-    const { settings, certificates } = this.#context
-    if (!sslRedirect || !settings.servesTls || rule.host === "") return false
-    const wildcard = rule.host.replace(/^[^*.][^.]*\./, "*.")
-    return certificates.hosts.has(rule.host) || certificates.hosts.has(wildcard)
-  }
-
-  #accessOf(owner: IngressRules): Access {
-    const known = this.#access.get(owner)
-    if (known !== undefined) return known
-    const { access, findings } = this.#readAccess(owner)
-    for (const each of findings) this.#context.problems.push(problemOf(owner.ingress, each))
-    this.#access.set(owner, access)
-    return access
-  }
-
-  #readAccess({ ingress, options }: IngressRules): {
-    readonly access: Access
-    readonly findings: readonly Finding[]
-  } {
-    const { refusal, auth } = options.access
-    const { settings, users, view } = this.#context
-    const foreign = settings.crossNamespaceSecrets ? undefined : foreignSecret(ingress, options)
-    const why =
-      refusal === "" && foreign !== undefined ? `${foreign} is in another namespace` : refusal
-    if (why !== "") {
-      const message = `${why}: nobody is let in; answered with 503`
-      return { access: REFUSED, findings: [warning("AccessDenied", message)] }
-    }
-    if (auth === undefined) return { access: OPEN, findings: [] }
-    const result = users.of(auth, view.secrets)
-    if (!result.ok) return { access: REFUSED, findings: [result.finding] }
-    return { access: { users: result.users, isRefused: false }, findings: result.findings }
-  }
+function routesOf(places: Iterable<Place>, context: TranslationContext): RouteConfig[] {
+  const byHost = Map.groupBy(places, ({ rule }) => rule.host)
+  return [...byHost.values()].flatMap((ofHost) => {
+    const { plain, patterns } = inPatternOrder(ofHost)
+    return [
+      ...plain.map((place) => routeAt(place, false, context)),
+      ...patterns.map((place) => routeAt(place, place.rule.match === "prefix", context)),
+    ]
+  })
 }
 
-interface Access {
-  readonly users: Readonly<Record<string, string>> | undefined
-  readonly isRefused: boolean
+function routeAt(place: Place, asPattern: boolean, context: TranslationContext): RouteConfig {
+  const { rule, owner, canary } = place
+  const { pools, access, tlsHosts } = context
+  const poolOf = (target: RuleTarget, by: IngressRules) => {
+    if (target.type !== "backend") return undefined
+    const { namespace } = by.ingress.meta
+    // How its servers are spoken to a canary inherits.
+    const { backend } = owner.options
+    const { balance } = by.options
+    return pools.nameOf(target.backend, { namespace, backend, balance, by: by.ingress })
+  }
+  return routeOf(place, {
+    ...access.of(place),
+    pool: poolOf(rule.target, owner),
+    canaryPool: canary && poolOf(canary.rule.target, canary.owner),
+    tlsRedirect: isSentToTls(place, tlsHosts),
+    asPattern,
+  })
 }
 
-function foreignSecret(
-  { meta }: Ingress,
-  { access, backend }: IngressRules["options"],
-): ObjectKey | undefined {
-  const named = [access.auth?.secret, backend.tls?.secret]
-  return named.find(
-    (key) => key !== undefined && key !== "" && !key.startsWith(`${meta.namespace}/`),
-  )
+function isSentToTls({ rule, owner }: Place, tlsHosts: ReadonlySet<string>): boolean {
+  const { sslRedirect, forceSslRedirect } = owner.options
+  if (forceSslRedirect || !sslRedirect) return forceSslRedirect
+  const wildcard = rule.host.replace(/^[^*.][^.]*\./, "*.")
+  return rule.host !== "" && (tlsHosts.has(rule.host) || tlsHosts.has(wildcard))
 }
 
 function secretsOf(rules: readonly IngressRules[]): Set<ObjectKey> {
@@ -247,6 +178,3 @@ function distinct(problems: readonly IngressProblem[]): IngressProblem[] {
   for (const problem of problems) known.set(`${problem.ingress} ${problem.message}`, problem)
   return [...known.values()]
 }
-
-const OPEN: Access = { users: undefined, isRefused: false }
-const REFUSED: Access = { users: undefined, isRefused: true }

@@ -33,6 +33,12 @@ const WITHOUT_EFFECT = new Set([
   "http2-push-preload",
   "service-upstream",
   "enable-rewrite-log",
+  "auth-cache-duration",
+  "auth-cache-key",
+  "auth-keepalive",
+  "auth-keepalive-requests",
+  "auth-keepalive-share-vars",
+  "auth-keepalive-timeout",
   "affinity-canary-behavior",
 ])
 
