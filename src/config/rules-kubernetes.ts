@@ -1,10 +1,11 @@
 /** What must hold within the tables about a cluster, and between them and the others. */
 import { ANY_IPV6 } from "../net/address.ts"
+import { isReachable } from "../net/reachable.ts"
 import type { KubernetesConfig, StreamConfig } from "./config.ts"
 import type { Context, Decoded } from "./decode.ts"
 import type { Draft } from "./draft.ts"
 import { checkPem, readSecret } from "./named-file.ts"
-import { isReachable, publishEndpoints } from "./publish-endpoints.ts"
+import { publishEndpoints } from "./publish-endpoints.ts"
 import { checkAddressPools } from "./rules-address-pool.ts"
 import type { PublishKeys } from "./schema-kubernetes.ts"
 import { locate, type TomlNode } from "./toml.ts"

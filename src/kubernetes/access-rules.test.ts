@@ -74,7 +74,7 @@ function manifests(name: string): Role[] {
   return Array.isArray(parsed) ? parsed : [parsed]
 }
 
-/** "watch core/services everywhere", "update coordination.k8s.io/leases causeway in kube-system". */
+/** "watch core/services everywhere", "get coordination.k8s.io/leases causeway in kube-system". */
 function granted(): string[] {
   return manifests("rbac.yaml").flatMap(({ kind, metadata, rules }) => {
     if (kind !== "ClusterRole" && kind !== "Role") return []
