@@ -257,11 +257,15 @@ export class RouterDriver {
   }
 
   #prepare(link: Link): void {
+    const isNew = this.#link === undefined || !isSameLink(this.#link, link)
+    if (isNew) {
+      this.#releaseLink()
+      this.#link = this.#host.links.acquire(link)
+    }
+    // After the sockets: of a dying process the kernel closes first what was opened last, and it
+    // takes its time over packet sockets.
     this.#addresses.prepare()
-    if (this.#link !== undefined && isSameLink(this.#link, link)) return
-    this.#releaseLink()
-    this.#link = this.#host.links.acquire(link)
-    this.#journal.obstacles = this.#addresses.obstacles(this.#link)
+    if (isNew) this.#journal.obstacles = this.#addresses.obstacles(link)
   }
 
   #releaseLink(): void {
