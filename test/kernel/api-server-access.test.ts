@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs"
 import { type ApiServer, startApiServer } from "../lab/api-server/api-server.ts"
 import { ApiClient } from "../lab/api-server/client.ts"
 import { at, textAt } from "../lab/api-server/object.ts"
+import { unusedRights } from "../lab/api-server/rights.ts"
 
 let api: ApiServer
 let edge: ApiClient
@@ -157,6 +158,24 @@ test("usage() is what was asked for and allowed", async () => {
   expect(await api.usage("counted")).toEqual([
     { verb: "get", subresource: "", ...rest },
     { verb: "patch", subresource: "status", ...rest },
+  ])
+})
+
+test("unusedRights() names the rights in roles that nobody made use of", async () => {
+  const user = new ApiClient(api, await api.issueToken("counted"))
+  await user.get("/api/v1/services")
+  const roles = [...(await api.list("clusterroles")), ...(await api.list("roles"))]
+  const own = roles.filter(({ metadata }) => metadata.name === "counted")
+  expect(await unusedRights(api, "counted", own)).toEqual([
+    "watch services",
+    "get coordination.k8s.io/leases writer",
+    "update coordination.k8s.io/leases writer",
+    "watch coordination.k8s.io/leases writer",
+    "get secrets",
+    "list secrets",
+    "watch secrets",
+    "get coordination.k8s.io/leases writer",
+    "update coordination.k8s.io/leases writer",
   ])
 })
 

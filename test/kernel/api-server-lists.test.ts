@@ -344,6 +344,14 @@ describe("faults", () => {
     expect(await again.next()).toMatchObject({ type: "ERROR", object: { code: 410 } })
   })
 
+  test('stop("end") ends watches cleanly', async () => {
+    const watch = await client.watch(maps, `resourceVersion=${await api.revision()}`)
+    await api.faults.stop("end")
+    expect(await watch.next()).toBe("end")
+    await api.faults.start({ keepHistory: true })
+    expect((await client.get("/livez")).text).toBe("ok")
+  })
+
   test("cutWatches() resets them or ends them", async () => {
     const query = `resourceVersion=${await api.revision()}`
     const ended = await client.watch(maps, query)

@@ -109,10 +109,17 @@ describe("objects", () => {
       preconditions: { uid: at(body, "metadata", "uid") },
     })
     expect(right.body).toMatchObject({
+      kind: "Status",
       status: "Success",
       details: { name: "gone", kind: "configmaps", uid: at(body, "metadata", "uid") },
     })
     expect((await client.get(path)).status).toBe(404)
+  })
+
+  test("DELETE of a Service answers the Service", async () => {
+    await client.post(services, service80("deleted"))
+    const { body } = await client.delete(`${services}/deleted`)
+    expect(body).toMatchObject({ kind: "Service", metadata: { name: "deleted" } })
   })
 
   test("DELETE waits for finalizers", async () => {
@@ -494,6 +501,58 @@ describe("other kinds", () => {
     const good = await client.post(path, { ...half, stringData })
     expect(at(good.body, "data")).toEqual({ "tls.crt": "w7w=", "tls.key": "aw==" })
     expect(at(good.body, "stringData")).toBeUndefined()
+  })
+})
+
+describe("bodies", () => {
+  test("lose fields that the kind does not have, with a warning", async () => {
+    const object = { ...service80("unknown"), status: { loadBalancers: {} }, specs: 1 }
+    const { status, headers, body } = await client.post(services, object)
+    expect(status).toBe(201)
+    expect(headers.get("warning")).toBe(
+      '299 - "unknown field \\"status.loadBalancers\\"", 299 - "unknown field \\"specs\\""',
+    )
+    expect(at(body, "specs")).toBeUndefined()
+    const [request] = (await api.requests()).slice(-1)
+    expect(request?.warnings).toEqual([
+      'unknown field "status.loadBalancers"',
+      'unknown field "specs"',
+    ])
+  })
+
+  test("are refused for them where the client asks to be strict", async () => {
+    const object = { ...service80("strict"), spec: { ...spec80, clusterIp: "None" } }
+    const { status, body } = await client.post(`${services}?fieldValidation=Strict`, object)
+    expect(status).toBe(400)
+    expect(at(body, "message")).toBe(
+      'Service in version "v1" cannot be handled as a Service: strict decoding error: unknown field "spec.clusterIp"',
+    )
+  })
+
+  test("with a wrong type are refused: 400 in an object, 422 in a patch", async () => {
+    const object = { ...service80("typed"), spec: { ports: [{ port: "80" }] } }
+    const posted = await client.post(services, object)
+    expect(posted.status).toBe(400)
+    expect(at(posted.body, "message")).toBe(
+      'Service in version "v1" cannot be handled as a Service: json: cannot unmarshal string into Go struct field Service.spec.ports.port of type int32',
+    )
+    await client.post(configMaps("default"), configMap("typed"))
+    const labels = { metadata: { annotations: { a: 1 } } }
+    const patched = await client.patch(`${configMaps("default")}/typed`, labels)
+    expect(patched.status).toBe(422)
+  })
+
+  test("that are no JSON are refused", async () => {
+    const { status } = await client.call("POST", services, { body: "{" })
+    expect(status).toBe(400)
+    const type = "text/plain"
+    expect((await client.call("POST", services, { body: "{}", type })).status).toBe(415)
+  })
+
+  test("are answered for kubectl's dry run and not kept", async () => {
+    const made = await client.post(`${configMaps("default")}?dryRun=All`, configMap("dry"))
+    expect(made.status).toBe(201)
+    expect((await client.get(`${configMaps("default")}/dry`)).status).toBe(404)
   })
 })
 

@@ -96,8 +96,11 @@ export interface KubeconfigOptions {
 
 /** How an API server can be broken, and mended. */
 export interface ApiServerFaults {
-  /** Refuses connections and resets the open ones; the state stays. */
-  stop(): Promise<void>
+  /**
+   * Refuses connections and resets the open ones, as a killed process does; with "end", watches get
+   * their last chunk before, as in an orderly restart. The state stays.
+   */
+  stop(how?: "end" | "reset"): Promise<void>
   /** Listens again. As after a real restart, watches can only resume from now unless `keepHistory`. */
   start(options?: { readonly keepHistory?: boolean }): Promise<void>
   /** Ends every watch: cleanly ("end"), or in the middle ("reset", the default). */
@@ -457,7 +460,10 @@ class LocalApiServer implements ApiServer {
 
   #makeFaults(): ApiServerFaults {
     return {
-      stop: async () => this.#http?.stop(),
+      stop: async (how = "reset") => {
+        if (how === "end") this.#watches.cut("end")
+        await this.#http?.stop(how)
+      },
       start: async ({ keepHistory = false } = {}) => {
         if (!keepHistory) this.#store.compact()
         await this.#http?.listen(this.#options.address ?? "127.0.0.1", this.#port)

@@ -154,7 +154,8 @@ function roleText(binding: object): string {
   return `${textAt(binding, "roleRef", "kind")} "${textAt(binding, "roleRef", "name")}"`
 }
 
-function ruleOf(rule: JsonObject): Rule {
+/** An item of `rules` in a role. */
+export function ruleOf(rule: JsonObject): Rule {
   const texts = (field: string) => (at(rule, field) === undefined ? [] : textsAt(rule, field))
   return {
     verbs: texts("verbs"),

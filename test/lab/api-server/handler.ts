@@ -11,7 +11,7 @@ import { listOptions, parsedVersion } from "./list-options.ts"
 import { type ListScope, listText } from "./lister.ts"
 import { textAt } from "./object.ts"
 import { PATCH_TYPES } from "./patch.ts"
-import type { Place, Registry } from "./registry.ts"
+import type { Place, Registry, WriteOptions } from "./registry.ts"
 import { requestInfo, type Target } from "./request-info.ts"
 import type { RequestLog } from "./request-log.ts"
 import type { Resource } from "./resources.ts"
@@ -66,6 +66,7 @@ class Exchange {
   readonly #parts: HandlerParts
   readonly #request: Request
   readonly #answer: Answer
+  readonly #warnings: string[] = []
   #user: User = { name: "", groups: [] }
 
   constructor(parts: HandlerParts, request: Request, answer: Answer) {
@@ -100,6 +101,7 @@ class Exchange {
       name: target?.name ?? "",
       status,
       userAgent: headers.get("user-agent") ?? "",
+      warnings: this.#warnings,
     })
   }
 
@@ -240,9 +242,9 @@ class Exchange {
       ...(uid === "" ? {} : { uid }),
       ...(resourceVersion === "" ? {} : { resourceVersion }),
     })
-    // What waits for its finalizers is answered as an object.
-    if (!isGone) return this.#sendObject(200, stored)
-    const { group, plural } = place.resource
+    const { group, plural, kind } = place.resource
+    // What waits for its finalizers is answered as an object, and some kinds always are.
+    if (!isGone || DELETED_ANSWERED.includes(kind)) return this.#sendObject(200, stored)
     const details = {
       name: place.name,
       ...(group === "" ? {} : { group }),
@@ -272,11 +274,15 @@ class Exchange {
     throw unsupportedMediaType([...accepted, "application/apply-patch+yaml"])
   }
 
-  #writeOptions(): { manager: string; isDryRun: boolean } {
+  #writeOptions(): WriteOptions {
     const { query, headers } = this.#request
     const agent = (headers.get("user-agent") ?? "unknown").split("/")[0] ?? "unknown"
-    const manager = query.get("fieldManager") ?? agent
-    return { manager, isDryRun: query.get("dryRun") === "All" }
+    return {
+      manager: query.get("fieldManager") ?? agent,
+      isDryRun: query.get("dryRun") === "All",
+      isStrict: query.get("fieldValidation") === "Strict",
+      onWarning: (text) => this.#warnings.push(text),
+    }
   }
 
   #body(): unknown {
@@ -326,7 +332,11 @@ class Exchange {
 
   #send(status: number, text: string, fields: Fields = JSON_FIELDS): void {
     this.log(status, this.#user.name)
-    const audit = { "Audit-Id": crypto.randomUUID(), "Cache-Control": "no-cache, private" }
+    const audit = {
+      "Audit-Id": crypto.randomUUID(),
+      "Cache-Control": "no-cache, private",
+      ...warningFields(this.#warnings),
+    }
     const acceptsGzip = /\bgzip\b/.test(this.#request.headers.get("accept-encoding") ?? "")
     // As the real server does from 128 KiB on, at the quickest level.
     if (text.length > GZIP_BYTES_MIN && acceptsGzip) {
@@ -342,6 +352,12 @@ function scopeOf({ resource, namespace }: Place, { name }: { readonly name: stri
   return { resource, namespace, name }
 }
 
+/** RFC 7234 §5.5; one field with all of them, as HTTP allows. */
+function warningFields(warnings: readonly string[]): Fields {
+  if (warnings.length === 0) return {}
+  return { Warning: warnings.map((text) => `299 - ${JSON.stringify(text)}`).join(", ") }
+}
+
 /** Within the group of a custom resource, what is not there is unknown to the server as a whole. */
 function pageNotFound(): ApiError {
   return new ApiError(404, "PageNotFound", "404 page not found")
@@ -355,5 +371,7 @@ function internalError(error: unknown): ApiError {
 
 const JSON_FIELDS = { "Content-Type": "application/json" }
 const HEALTH_PATHS = ["/livez", "/readyz", "/healthz"]
+/** Kinds whose registry returns what was deleted. */
+const DELETED_ANSWERED = ["Service", "Pod", "ServiceAccount"]
 const GZIP_BYTES_MIN = 128 * 1024
 const FRESHNESS_POLL_MS = 20

@@ -69,14 +69,20 @@ export class HttpServer {
     return typeof bound === "object" && bound !== null ? bound.port : port
   }
 
-  /** No new connections, and the open ones reset: as when the process is killed. */
-  async stop(): Promise<void> {
+  /**
+   * No new connections, and the open ones reset, as when the process is killed, or ended, as in an
+   * orderly restart.
+   */
+  async stop(how: "end" | "reset" = "reset"): Promise<void> {
     const server = this.#server
     this.#server = undefined
     const { promise, resolve } = Promise.withResolvers<void>()
     if (server === undefined) resolve()
     else server.close(() => resolve())
-    for (const connection of this.#connections) connection.destroy()
+    for (const connection of this.#connections) {
+      if (how === "end") connection.end()
+      else connection.destroy()
+    }
     await promise
   }
 }
@@ -187,6 +193,11 @@ class Connection {
 
   destroy(): void {
     this.#socket.destroy()
+  }
+
+  /** Sends what is written and closes, with FIN. */
+  end(): void {
+    this.#socket.end(() => this.#socket.destroy())
   }
 
   answered(keepAlive: boolean): void {

@@ -19,6 +19,7 @@ import {
 } from "./object.ts"
 import { PATCH_TYPES, patched } from "./patch.ts"
 import { apiVersionOf, type Resource } from "./resources.ts"
+import { decoded } from "./schemas.ts"
 import {
   prepareService,
   prepareServiceStatus,
@@ -27,6 +28,7 @@ import {
   serviceStatusErrors,
 } from "./service-strategy.ts"
 import {
+  type ApiError,
   alreadyExists,
   badRequest,
   conflict,
@@ -47,6 +49,10 @@ export interface Place {
 }
 
 export interface WriteOptions {
+  /** Told of fields that the server does not know and dropped. */
+  readonly onWarning?: (text: string) => void
+  /** Unknown fields are refused (`fieldValidation=Strict`). */
+  readonly isStrict?: boolean
   /** Name of the field manager: the first word of the client's User-Agent. */
   readonly manager?: string
   readonly isDryRun?: boolean
@@ -86,7 +92,7 @@ export class Registry {
 
   create(place: Place, body: unknown, options: WriteOptions = {}): Written {
     const { resource } = place
-    const object = this.#decoded(place, body)
+    const object = this.#decoded(place, body, options)
     const { metadata } = object
     if ((metadata.resourceVersion ?? "") !== "") {
       throw badRequest("resourceVersion should not be set on objects to be created")
@@ -113,7 +119,7 @@ export class Registry {
 
   update(place: Place, body: unknown, options: WriteOptions = {}): Written {
     const { resource, name } = place
-    const object = this.#decoded(place, body)
+    const object = this.#decoded(place, body, options)
     if (object.metadata.name !== name) {
       const given = object.metadata.name
       throw badRequest(
@@ -136,7 +142,7 @@ export class Registry {
     }
     const before = this.get(place)
     const result = patched(before.object, contentType, body)
-    const object = this.#decoded(place, result, "patch")
+    const object = this.#decoded(place, result, options, "patch")
     if (object.metadata.name !== place.name) {
       throw badRequest(
         `the name of the object (${object.metadata.name}) does not match the name on the URL (${place.name})`,
@@ -215,18 +221,16 @@ export class Registry {
     }
   }
 
-  #decoded(place: Place, body: unknown, source: "body" | "patch" = "body"): ApiObject {
+  #decoded(
+    place: Place,
+    body: unknown,
+    options: WriteOptions,
+    source: "body" | "patch" = "body",
+  ): ApiObject {
     const { resource, namespace } = place
-    if (!isRecord(body)) throw badRequest("the object provided is unrecognized (must be of type)")
-    const { kind = resource.kind, apiVersion = apiVersionOf(resource) } = body
-    if (kind !== resource.kind || apiVersion !== apiVersionOf(resource)) {
-      throw badRequest(
-        `the API version in the data (${apiVersion}) does not match the expected API version (${apiVersionOf(resource)})`,
-      )
-    }
-    const metadata = { name: "", ...copyOf(recordAt(body, "metadata")) }
-    const object = { ...copyOf(body), kind, apiVersion, metadata } as ApiObject
-    if (typeof metadata.name !== "string") throw badRequest(unmarshalMessage(resource, "name"))
+    const typed = typedObject(resource, body, options, source)
+    const metadata = { name: "", ...withoutEmpty(recordAt(typed, "metadata")) }
+    const object: ApiObject = { ...typed, metadata }
     if (resource.isNamespaced) {
       object.metadata.namespace ??= namespace
       if (object.metadata.namespace !== namespace) {
@@ -236,16 +240,8 @@ export class Registry {
       }
     } else delete object.metadata.namespace
     const read = withReadTimes(resource.kind, object)
-    if (read.ok) return read.object
-    if (source === "patch") {
-      throw invalid({ group: "", kind: "" }, "", [
-        invalidValue("patch", JSON.stringify(body), read.reason),
-      ])
-    }
-    const { kind: what, version } = resource
-    throw badRequest(
-      `${what} in version "${version}" cannot be handled as a ${what}: ${read.reason}`,
-    )
+    if (!read.ok) throw undecodable(resource, body, read.reason, source)
+    return read.object
   }
 
   #prepare(
@@ -383,6 +379,59 @@ export function keyIn({ resource, namespace, name }: Place): string {
   return keyOf(resource.isNamespaced ? { namespace, name } : { name })
 }
 
+/** A copy of the body as a struct of the kind would hold it. */
+function typedObject(
+  resource: Resource,
+  body: unknown,
+  { onWarning, isStrict = false }: WriteOptions,
+  source: "body" | "patch",
+): JsonObject {
+  if (!isRecord(body)) throw badRequest("the object provided is unrecognized (must be of type)")
+  const wanted = apiVersionOf(resource)
+  const { kind = resource.kind, apiVersion = wanted } = body
+  if (kind !== resource.kind || apiVersion !== wanted) {
+    throw badRequest(
+      `the API version in the data (${apiVersion}) does not match the expected API version (${wanted})`,
+    )
+  }
+  const result = decoded(
+    resource.isCustom ? "" : resource.kind,
+    copyOf({ ...body, kind, apiVersion }),
+  )
+  if (!result.ok) throw undecodable(resource, body, result.reason, source)
+  const words = result.unknown.map((path) => `unknown field "${path}"`)
+  if (isStrict && words.length > 0) {
+    const list = `strict decoding error: ${words.join(", ")}`
+    throw badRequest(
+      `${resource.kind} in version "${resource.version}" cannot be handled as a ${resource.kind}: ${list}`,
+    )
+  }
+  for (const text of words) onWarning?.(text)
+  return result.value
+}
+
+/** A body that does not fit its kind is a bad request, a patched object an invalid patch. */
+function undecodable(
+  { kind, version }: Resource,
+  body: unknown,
+  reason: string,
+  source: "body" | "patch",
+): ApiError {
+  if (source === "patch") {
+    const error = invalidValue("patch", JSON.stringify(body), reason)
+    return invalid({ group: "", kind: "" }, "", [error])
+  }
+  return badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: ${reason}`)
+}
+
+/** Go leaves out empty lists and maps. */
+function withoutEmpty(fields: JsonObject): JsonObject {
+  const isEmpty = (value: unknown) =>
+    (Array.isArray(value) && value.length === 0) ||
+    (isRecord(value) && Object.keys(value).length === 0)
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !isEmpty(value)))
+}
+
 function statusErrors(resource: Resource, object: ApiObject) {
   if (resource.kind === "Service") return serviceStatusErrors(object)
   if (resource.kind === "Ingress") return ingressStatusErrors(object)
@@ -458,10 +507,6 @@ function byAge(one: ApiObject, other: ApiObject): number {
   if (first !== second) return first < second ? -1 : 1
   // Of the same age: the first by name.
   return oneName < otherName ? 1 : -1
-}
-
-function unmarshalMessage({ kind, version }: Resource, field: string): string {
-  return `${kind} in version "${version}" cannot be handled as a ${kind}: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.${field} of type string`
 }
 
 /** Five of the letters that generated names are made of (apimachinery/pkg/util/rand). */

@@ -17,6 +17,8 @@ export interface LoggedRequest {
   /** Of the answer's head; a watch's is 200 from its start. */
   readonly status: number
   readonly userAgent: string
+  /** Fields of the body that the real server does not know: a mistake of the client's. */
+  readonly warnings: readonly string[]
 }
 
 /** One right that a user made use of. */

@@ -9,6 +9,7 @@ import {
   type ApiObject,
   at,
   type JsonObject,
+  listAt,
   recordAt,
   recordsAt,
   textAt,
@@ -97,12 +98,19 @@ export function prepareService(
 
 export function prepareServiceStatus(service: ApiObject): void {
   const list: LoadBalancerEntry[] = recordsAt(service, "status", "loadBalancer", "ingress")
+  dropEmptyStatus(recordAt(service, "status"))
   for (const ingress of list) {
     // A default of the API since 1.30, as the field is always there for an address.
     if (textAt(ingress, "ip") !== "" && textAt(service, "spec", "type") === "LoadBalancer") {
       ingress.ipMode ??= "VIP"
     }
   }
+}
+
+/** Go leaves out empty lists. */
+function dropEmptyStatus(status: { conditions?: unknown; loadBalancer?: unknown }): void {
+  if (listAt(status, "conditions").length === 0) delete status.conditions
+  if (listAt(status, "loadBalancer", "ingress").length === 0) status.loadBalancer = {}
 }
 
 export function serviceErrors(
