@@ -78,7 +78,7 @@ export interface RouteConfig {
   readonly headers: readonly FieldCondition[]
   readonly query: readonly FieldCondition[]
   readonly action: RouteAction
-  /** What a server gets for the path, and what follows "?" before its query; undefined: as asked. */
+  /** What a server gets for the path, and behind "?" before the query; undefined: as asked. */
   readonly rewrite: string | undefined
   /** What `rewrite` replaces: what has matched of a prefix, or the path as a whole. */
   readonly rewriteScope: "match" | "path"
@@ -198,7 +198,7 @@ export interface RateLimitConfig {
   readonly burst: number
   /** Header whose value is counted; empty, or not in the request: the client's address. */
   readonly header: string
-  /** Routes of a listener with the same scope and figures count together; empty: each for itself. */
+  /** Routes of a listener with the same scope and figures count together; empty: each alone. */
   readonly scope: string
   /** Networks whose clients are not counted. */
   readonly exempt: readonly Prefix[]

@@ -26,7 +26,8 @@ export function readUsers(node: TomlNode, path: string, context: Context): Users
     const colon = line.indexOf(":")
     const hash = line.slice(colon + 1)
     if (colon < 1 || !isVerifiableHash(hash)) {
-      const message = `Line ${index + 1} of ${path} is not a name and a hash of bcrypt, argon2, MD5 or SHA-1`
+      const kinds = "bcrypt, argon2, MD5 or SHA-1"
+      const message = `Line ${index + 1} of ${path} is not a name and a hash of ${kinds}`
       report.error(node, message, `Make it with htpasswd -B ${path} NAME`)
       return INVALID
     }

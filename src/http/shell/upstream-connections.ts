@@ -378,7 +378,7 @@ export class UpstreamConnection extends TimerEntry implements Handler {
     if (!this.#isClosed) this.armForWriting(this.outlet.isBlocked)
   }
 
-  /** In clear text also before TLS. What follows at once, a request or a handshake, goes with it. */
+  /** In clear text, also before TLS. The request or handshake that follows at once goes with it. */
   #introduce(header: Uint8Array): boolean {
     this.#header = undefined
     const sent = sendWithNext(this.transport.fd, NativeBytes.of(header))
