@@ -328,6 +328,23 @@ describe("Reflector: a watch", () => {
     })
   })
 
+  test("Reflector asks for everything when a resumed watch brings nothing at all", () => {
+    const { at, wait } = watching()
+    expect(wait().actions).toEqual([{ type: "cancel", request: 1 }, watch(2, "10")])
+    at(1, { type: "opened", request: 2 })
+    expect(wait().actions).toEqual([{ type: "cancel", request: 2 }, stream(3)])
+  })
+
+  test("Reflector resumes again when the watch before brought something", () => {
+    const { at, wait } = watching()
+    wait()
+    at(1, { type: "opened", request: 2 })
+    at(1, events(2, bookmark("11")))
+    expect(wait().actions).toEqual([{ type: "cancel", request: 2 }, watch(3, "11")])
+    at(1, { type: "opened", request: 3 })
+    expect(wait().actions).toEqual([{ type: "cancel", request: 3 }, stream(4)])
+  })
+
   test("Reflector gives up a watch that is not answered, waiting longer each time", () => {
     const { at, wait, reflector } = watching()
     at(60_000, { type: "ended", request: 1 })

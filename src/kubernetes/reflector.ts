@@ -128,6 +128,8 @@ export class Reflector<T> {
   #serverErrors = 0
   /** Times in a row that the resource was not there. */
   #absences = 0
+  /** Watches in a row that ended in silence. */
+  #silences = 0
   #canStream = true
   /** Streams in a row that ended before their state was complete. */
   #brokenStreams = 0
@@ -331,6 +333,7 @@ export class Reflector<T> {
       this.#state = { ...this.#state, silentAt: this.#initialBy(now) }
     } else if (this.#state.name === "watching") {
       const silentAt = after(now, this.#options.silenceMs)
+      this.#silences = 0
       // A server whose every watch begins well and breaks at once must not be asked in a circle, so
       // only what comes after the beginning counts as going well.
       if (this.#state.events > 0) this.#wentWell()
@@ -487,7 +490,7 @@ export class Reflector<T> {
       return [cancel, ...this.#list("")]
     }
     if (state.name === "watching" && state.openedAt !== undefined) {
-      return [cancel, ...this.#watch(now)]
+      return [cancel, ...this.#silent(state, now)]
     }
     this.#failure = { kind: "timeout", afterMs: this.#openBy(now) - now }
     return [cancel, ...this.#backOff(state.name === "streaming" ? "list" : "watch", now)]
@@ -498,6 +501,16 @@ export class Reflector<T> {
     const wasAway = this.#failure?.kind === "connection" || this.#failure?.kind === "timeout"
     if (!wasAway || this.#state.name !== "waiting") return []
     return this.#resume(this.#state, now)
+  }
+
+  /**
+   * A connection that died. But where the next one brings nothing either, it may be the version: a
+   * server restored from a backup sends nothing until its history has come to it again.
+   */
+  #silent({ events }: State<T> & { name: "watching" }, now: Instant): ReflectorAction<T>[] {
+    this.#silences++
+    const isVersion = events === 0 && this.#silences >= SILENCES_MAX
+    return isVersion ? this.#relist(now) : this.#watch(now)
   }
 
   #resume(state: State<T> & { name: "waiting" }, now: Instant): ReflectorAction<T>[] {
@@ -584,6 +597,7 @@ const SHORT_WATCH_MS = 1000
 const HEALTHY_WATCH_MS = 10_000
 const BROKEN_STREAMS_MAX = 2
 const SERVER_ERRORS_MAX = 8
+const SILENCES_MAX = 2
 const FORBIDDEN_MS = 30_000
 const ABSENT_MS = 60_000
 const ABSENCES_MIN = 2
