@@ -81,6 +81,19 @@ test("formatPlan() says what will run", () => {
   ])
 })
 
+test("formatPlan() says who speaks the PROXY protocol", () => {
+  const text = TEXT.replace('balance = "least_conn"', 'proxy_protocol = "v2"').replace(
+    'pool = "db"\nallow',
+    'pool = "db"\naccept_proxy_protocol = ["10.0.0.1"]\nallow',
+  )
+  const result = loadText(text)
+  const lines = result.ok ? formatPlan(result.config) : []
+  expect(lines.filter((line) => line.includes("PROXY"))).toEqual([
+    "    tells servers of clients: PROXY protocol version 2",
+    "    takes the PROXY protocol from 10.0.0.1/32",
+  ])
+})
+
 test.each([
   // RFC 9568 §6.1: 3 × 1 s + (256 − 100) / 256 × 1 s
   [{ version: 3, priority: 100, advertisementIntervalMs: 1000 }, 3609.375],

@@ -158,8 +158,13 @@ function formatPool(pool: PoolConfig): string[] {
     ...pool.servers.map((server) => `    ${formatServer(server)}`),
     `    ${connect}, ${pool.connectRetries} more tried; ${formatEjection(pool)}`,
     ...(pool.tls === undefined ? [] : [`    ${formatPoolTls(pool.tls)}`]),
+    ...(pool.proxyProtocol === "off" ? [] : [`    tells servers of clients: ${proxied(pool)}`]),
     `    check: ${check}`,
   ]
+}
+
+function proxied({ proxyProtocol }: PoolConfig): string {
+  return `PROXY protocol version ${proxyProtocol === "v1" ? 1 : 2}`
 }
 
 function formatServers({ servers, kubernetes }: PoolConfig): string {
@@ -186,7 +191,9 @@ function formatServer({ name, endpoint, weight, backup, maxConnections }: Server
 function formatStream(stream: StreamConfig, config: Config): string[] {
   const bind = stream.bind.map((endpoint) => formatBind(endpoint) + ownerOf(endpoint, config))
   const idle = formatDuration(stream.idleTimeoutMs)
+  const proxies = stream.acceptProxyProtocol.map(formatPrefix).join(", ")
   const limits = [
+    ...(proxies === "" ? [] : [`takes the PROXY protocol from ${proxies}`]),
     ...(stream.allow.length === 0 ? [] : [`allows ${stream.allow.map(formatPrefix).join(", ")}`]),
     ...(stream.deny.length === 0 ? [] : [`denies ${stream.deny.map(formatPrefix).join(", ")}`]),
   ]
@@ -254,6 +261,7 @@ function poolJson(pool: PoolConfig) {
     connect_timeout_ms: pool.connectTimeoutMs,
     connect_retries: pool.connectRetries,
     source: pool.source,
+    proxy_protocol: pool.proxyProtocol,
     tls: pool.tls === undefined ? null : { verify: pool.tls.verify, ca_file: pool.tls.caFile },
     slow_start_ms: pool.slowStartMs,
     on_down: pool.onDown,
