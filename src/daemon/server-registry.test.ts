@@ -127,6 +127,18 @@ describe("apply()", () => {
     expect(board.admin(known("p", "a").slot)).toBe("ready")
   })
 
+  test("does not give a slot to another while connections of its server are open", () => {
+    registry.apply([pool("p", [server("leaving")])], 0)
+    const { slot } = known("p", "leaving")
+    counters[0]?.add(slot, "connections", 1)
+    for (let round = 1; round <= 40; round++) {
+      const names = Array.from({ length: 1000 }, (_, at) => server(`${round}-${at}`))
+      registry.apply([pool("p", names)], round)
+      expect(registry.servers("p").some((each) => each.slot === slot)).toBe(false)
+    }
+    expect(counters[0]?.get(slot, "connections")).toBe(1)
+  })
+
   test("lasts for more reloads than there are slots", () => {
     for (let round = 0; round < 40; round++) {
       const names = Array.from({ length: 1000 }, (_, at) => server(`${round}-${at}`))
