@@ -220,9 +220,10 @@ describe("Reflector: a watch", () => {
   })
 
   test("Reflector resumes at once after a cut, without a list", () => {
-    const { at } = watching()
+    const { at, reflector } = watching()
     const cut: ApiFailure = { kind: "connection", reason: "ECONNRESET", message: "" }
     expect(at(60_000, failed(1, cut))).toEqual([watch(2, "10")])
+    expect(reflector.status()).toMatchObject({ state: "watching", failure: undefined })
   })
 
   test("Reflector backs off when a watch ends at once", () => {

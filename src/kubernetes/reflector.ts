@@ -371,7 +371,9 @@ export class Reflector<T> {
     const lasted = state.openedAt === undefined ? 0 : now - state.openedAt
     if (lasted < SHORT_WATCH_MS) return this.#backOff("watch", now)
     if (lasted >= HEALTHY_WATCH_MS) this.#wentWell()
-    return this.#failures === 0 ? this.#watch(now) : this.#backOff("watch", now)
+    if (this.#failures > 0) return this.#backOff("watch", now)
+    this.#failure = undefined // connections break; nothing is wrong unless the next one is refused
+    return this.#watch(now)
   }
 
   #failed(failure: ApiFailure, now: Instant): ReflectorAction<T>[] {
@@ -396,7 +398,10 @@ export class Reflector<T> {
     now: Instant,
   ): ReflectorAction<T>[] {
     // The pages' common version has left the history before the last page was asked for.
-    if (isExpired(failure) && !state.isFirst) return this.#list("", { isPaged: false })
+    if (isExpired(failure) && !state.isFirst) {
+      this.#failure = undefined
+      return this.#list("", { isPaged: false })
+    }
     return this.#backOff("list", now, failure)
   }
 
@@ -407,6 +412,7 @@ export class Reflector<T> {
   ): ReflectorAction<T>[] {
     if (hasStatus(failure, ...NO_STREAM_STATUSES)) {
       this.#canStream = false
+      this.#failure = undefined
       return this.#list("")
     }
     const isAway = !state.isOpen && failure.kind !== "status"
@@ -436,6 +442,7 @@ export class Reflector<T> {
   #relistAfterExpiry(now: Instant): ReflectorAction<T>[] {
     if (this.#failures > 0) return this.#backOff("list", now)
     this.#failures = 1
+    this.#failure = undefined
     return this.#relist(now)
   }
 
