@@ -1,8 +1,8 @@
 /**
  * A second opinion on the lab's API server: kubectl, of whatever version is installed (1.20 from
- * Debian, 1.32 tried too), finds its way through discovery, lists in chunks, patches and waits as it
- * does with a real one. It sends some requests as protobuf, which is not served here: `create` by
- * flags and `auth can-i`.
+ * Debian, 1.32 tried too), finds its way through discovery, lists in chunks, patches and waits as
+ * it does with a real one. It sends some requests as protobuf, which is not served here: `create`
+ * by flags and `auth can-i`.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test"
 import { writeFileSync } from "node:fs"

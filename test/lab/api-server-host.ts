@@ -12,8 +12,8 @@ export interface HostedApiServer {
 }
 
 /**
- * Starts one on all addresses of the host, port 6443. `address` is the one it is known by. Ends with
- * the lab, or with `api.close()`.
+ * Starts one on all addresses of the host, port 6443. `address` is the one it is known by. Ends
+ * with the lab, or with `api.close()`.
  */
 export async function startApiServerIn(
   host: Host,

@@ -1,4 +1,4 @@
-/** An API server as a process of its own, so that it can run inside a host (`api-server-host.ts`). */
+/** An API server as a process of its own, to run inside a host (`api-server-host.ts`). */
 import { type ApiServerOptions, startApiServer } from "./api-server/api-server.ts"
 import { serveControl } from "./api-server/control.ts"
 

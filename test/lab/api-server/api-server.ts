@@ -101,7 +101,7 @@ export interface ApiServerFaults {
    * their last chunk before, as in an orderly restart. The state stays.
    */
   stop(how?: "end" | "reset"): Promise<void>
-  /** Listens again. As after a real restart, watches can only resume from now unless `keepHistory`. */
+  /** Listens again. As after a real restart, watches resume only from now on (or `keepHistory`). */
   start(options?: { readonly keepHistory?: boolean }): Promise<void>
   /** Ends every watch: cleanly ("end"), or in the middle ("reset", the default). */
   cutWatches(how?: "end" | "reset"): Promise<void>

@@ -61,7 +61,8 @@ export class Authorizer {
     for (const { object } of this.#store.list(clusterRoleBindings)) {
       const subject = subjectOf(object, user, "")
       if (subject === undefined) continue
-      const source = `ClusterRoleBinding "${object.metadata.name}" of ${roleText(object)} to ${subject}`
+      const { name } = object.metadata
+      const source = `ClusterRoleBinding "${name}" of ${roleText(object)} to ${subject}`
       for (const rule of this.#rulesOf(object, "", problems)) yield { rule, source }
     }
     if (namespace === "") return

@@ -1,4 +1,4 @@
-/** What a fresh cluster has before anyone uses it: namespaces, the API's own Service, base roles. */
+/** What a fresh cluster has before anyone uses it: namespaces, the API's Service, base roles. */
 import type { ApiObject } from "./object.ts"
 
 export function bootstrapObjects(): ApiObject[] {

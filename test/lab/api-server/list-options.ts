@@ -56,7 +56,8 @@ export function parsedVersion(text: string): number {
   if (text === "") return 0
   if (!/^\d+$/.test(text)) {
     throw badRequest(
-      `invalid resource version: resourceVersion: Invalid value: "${text}": strconv.ParseUint: parsing "${text}": invalid syntax`,
+      `invalid resource version: resourceVersion: Invalid value: "${text}": ` +
+        `strconv.ParseUint: parsing "${text}": invalid syntax`,
     )
   }
   return Number(text)

@@ -110,8 +110,8 @@ function bodyText(resource: Resource, metadata: object, page: readonly Stored[])
   const apiVersion = apiVersionOf(resource)
   if (resource.isCustom) {
     const items = page.map(({ bare }) => fullText(resource, bare)).join(",")
-    const complete = JSON.stringify({ continue: "", ...metadata })
-    return `{"apiVersion":"${apiVersion}","items":[${items}],"kind":"${kind}","metadata":${complete}}\n`
+    const tail = `"kind":"${kind}","metadata":${JSON.stringify({ continue: "", ...metadata })}`
+    return `{"apiVersion":"${apiVersion}","items":[${items}],${tail}}\n`
   }
   const items = page.map(({ bare }) => bare).join(",")
   const head = JSON.stringify(metadata)

@@ -32,7 +32,10 @@ export function metadataUpdateErrors(next: Metadata, before: Metadata): FieldErr
   if (before.deletionTimestamp !== undefined) {
     const added = (next.finalizers ?? []).filter((each) => !before.finalizers?.includes(each))
     if (added.length > 0) {
-      const detail = `no new finalizers can be added if the object is being deleted, found new finalizers []string{${added.map((each) => `"${each}"`).join(", ")}}`
+      const list = added.map((each) => `"${each}"`).join(", ")
+      const detail =
+        "no new finalizers can be added if the object is being deleted, " +
+        `found new finalizers []string{${list}}`
       errors.push(forbiddenField("metadata.finalizers", detail))
     }
   }

@@ -72,7 +72,7 @@ export interface RegistryOptions {
   readonly store: Store
   readonly allocator: ServiceAllocator
   readonly resourceOf: (plural: string, group: string) => Resource | undefined
-  /** Deletes what belongs to a deleted object, and empties deleted namespaces, as controllers do. */
+  /** Deletes what a deleted object owned, and empties deleted namespaces, as controllers do. */
   readonly collectsGarbage: boolean
 }
 
@@ -120,12 +120,7 @@ export class Registry {
   update(place: Place, body: unknown, options: WriteOptions = {}): Written {
     const { resource, name } = place
     const object = this.#decoded(place, body, options)
-    if (object.metadata.name !== name) {
-      const given = object.metadata.name
-      throw badRequest(
-        `the name of the object (${given}) does not match the name on the URL (${name})`,
-      )
-    }
+    checkName(place, object)
     const before = this.#options.store.get(resource, keyIn(place))
     if (before === undefined) {
       if (!resource.allowsCreateOnUpdate || place.subresource !== "") {
@@ -143,11 +138,7 @@ export class Registry {
     const before = this.get(place)
     const result = patched(before.object, contentType, body)
     const object = this.#decoded(place, result, options, "patch")
-    if (object.metadata.name !== place.name) {
-      throw badRequest(
-        `the name of the object (${object.metadata.name}) does not match the name on the URL (${place.name})`,
-      )
-    }
+    checkName(place, object)
     return { stored: this.#replace(place, object, before, options), isCreated: false }
   }
 
@@ -157,11 +148,10 @@ export class Registry {
     const { object } = this.get(place)
     const { metadata } = object
     if (uid !== undefined && uid !== metadata.uid) {
-      const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${metadata.uid}`
-      throw conflict(resource, name, why)
+      throw conflict(resource, name, preconditionText("UID", uid, metadata.uid))
     }
     if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion) {
-      const why = `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ResourceVersion in object meta: ${metadata.resourceVersion}`
+      const why = preconditionText("ResourceVersion", resourceVersion, metadata.resourceVersion)
       throw conflict(resource, name, why)
     }
     if (resource.kind === "Namespace") return this.#deleteNamespace(place, object)
@@ -216,8 +206,7 @@ export class Registry {
     if (version !== old.metadata.resourceVersion) throw conflict(resource, name)
     const uid = object.metadata.uid ?? ""
     if (uid !== "" && uid !== old.metadata.uid) {
-      const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`
-      throw conflict(resource, name, why)
+      throw conflict(resource, name, preconditionText("UID", uid, old.metadata.uid))
     }
   }
 
@@ -289,7 +278,8 @@ export class Registry {
     if (found === undefined) throw notFound(namespaces, namespace)
     if (found.object.metadata.deletionTimestamp === undefined) return
     const message = `namespace ${namespace} is being terminated`
-    const why = `unable to create new content in namespace ${namespace} because it is being terminated`
+    const ending = "because it is being terminated"
+    const why = `unable to create new content in namespace ${namespace} ${ending}`
     const cause = { reason: "NamespaceTerminating", message, field: "metadata.namespace" }
     throw forbidden(resource, name, why, [cause])
   }
@@ -391,7 +381,8 @@ function typedObject(
   const { kind = resource.kind, apiVersion = wanted } = body
   if (kind !== resource.kind || apiVersion !== wanted) {
     throw badRequest(
-      `the API version in the data (${apiVersion}) does not match the expected API version (${wanted})`,
+      `the API version in the data (${apiVersion}) does not match the expected ` +
+        `API version (${wanted})`,
     )
   }
   const result = decoded(
@@ -402,9 +393,7 @@ function typedObject(
   const words = result.unknown.map((path) => `unknown field "${path}"`)
   if (isStrict && words.length > 0) {
     const list = `strict decoding error: ${words.join(", ")}`
-    throw badRequest(
-      `${resource.kind} in version "${resource.version}" cannot be handled as a ${resource.kind}: ${list}`,
-    )
+    throw undecodable(resource, body, list, "body")
   }
   for (const text of words) onWarning?.(text)
   return result.value
@@ -422,6 +411,18 @@ function undecodable(
     return invalid({ group: "", kind: "" }, "", [error])
   }
   return badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: ${reason}`)
+}
+
+function checkName(place: Place, { metadata }: ApiObject): void {
+  if (metadata.name === place.name) return
+  throw badRequest(
+    `the name of the object (${metadata.name}) does not match the name on the URL (${place.name})`,
+  )
+}
+
+function preconditionText(field: string, wanted: string, found: string | undefined): string {
+  const both = `${field} in precondition: ${wanted}, ${field} in object meta: ${found}`
+  return `Precondition failed: ${both}`
 }
 
 /** Go leaves out empty lists and maps. */

@@ -429,7 +429,9 @@ function addressErrors(
     }
     if (!/^10\.96\.|^fd00:10:96:/.test(address)) {
       const range = address.includes(":") ? "fd00:10:96::/112" : "10.96.0.0/16"
-      const detail = `failed to allocate IP ${address}: the provided IP (${address}) is not in the valid range. The range of valid IPs is ${range}`
+      const detail =
+        `failed to allocate IP ${address}: the provided IP (${address}) is not in the valid ` +
+        `range. The range of valid IPs is ${range}`
       return [invalidValue(field, now, detail)]
     }
     if (!allocator.hasAddress(address)) return []

@@ -1,7 +1,7 @@
 /**
- * What kube-controller-manager does for a Service with a selector, given its pods: EndpointSlices of
- * at most N endpoints, one set for each way in which the pods' ports differ, endpoints that stay in
- * the slice where they are, and only changed slices written
+ * What kube-controller-manager does for a Service with a selector, given its pods: EndpointSlices
+ * of at most N endpoints, one set for each way in which the pods' ports differ, endpoints that stay
+ * in the slice where they are, and only changed slices written
  * (kubernetes/pkg/controller/endpointslice, staging/src/k8s.io/endpointslice/reconciler.go).
  */
 import type { ApiServer } from "./api-server.ts"
