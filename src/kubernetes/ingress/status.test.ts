@@ -54,6 +54,8 @@ test("writes() asks for the addresses until the API says them", () => {
 test("writes() leaves status alone without addresses, and of what is being deleted", () => {
   const { view, writes } = edge(ingressManifest("a/web", BACKEND))
   expect(writes(true, [])).toEqual([])
+  change(view, "a/web", { ingress: reachedAt("192.0.2.77") })
+  expect(writes(true, [])).toEqual([])
   const ingress = view.ingresses.get("a/web")
   if (ingress !== undefined) change(view, "a/web", { meta: { ...ingress.meta, isDeleting: true } })
   expect(writes()).toEqual([])

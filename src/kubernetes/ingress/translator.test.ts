@@ -69,6 +69,18 @@ describe("several Ingresses of one host", () => {
     expect(reasons(web.translation)).toEqual([`${loser}: Conflict`])
   })
 
+  test("an empty path is the root", () => {
+    const web = edge(
+      ingress("a/a", [
+        ["Exact /", "root"],
+        ["Exact ", "empty"],
+        ["ImplementationSpecific ", "all"],
+      ]),
+    )
+    expect([web.ask("k8s.com/"), web.ask("k8s.com/x")]).toEqual(["a/root:80", "a/all:80"])
+    expect(reasons(web.translation)).toEqual(["a/a: Conflict"])
+  })
+
   test("the loser is told who has it", () => {
     const { problems } = translate(
       ingress("a/a", [["Prefix /api", "a"]]) + ingress("b/b", [["Prefix /api", "b"]]),
@@ -91,6 +103,24 @@ describe("several Ingresses of one host", () => {
     )
     const asked = ["x.k8s.com/a", "x.k8s.com/b", "x.k8s.com/c"].map((line) => web.ask(line))
     expect(asked).toEqual(["a/exact:80", "a/wild:80", "a/any:80"])
+  })
+
+  test("a default backend beside rules is for its own hosts before others' wildcards", () => {
+    const own = ingressManifest(
+      "a/own",
+      `defaultBackend: { service: { name: rest, port: { number: 80 } } }
+rules:
+${rule("x.k8s.com", ["Prefix /a", "own"])}`,
+    )
+    const wild = ingress("a/wild", [["Prefix /", "wild"]], {}, { host: "*.k8s.com" })
+    const web = edge(own + wild)
+    const asked = ["x.k8s.com/a", "x.k8s.com/b", "y.k8s.com/b", "k8s.org/"]
+    expect(asked.map((line) => web.ask(line))).toEqual([
+      "a/own:80",
+      "a/rest:80",
+      "a/wild:80",
+      "a/rest:80",
+    ])
   })
 
   test("of two default backends of all the older counts", () => {
@@ -166,11 +196,12 @@ rules:
     const tls = { "backend-protocol": "HTTPS", "proxy-ssl-verify": "on", "proxy-ssl-secret": "ca" }
     const manifest = ingress("a/a", [["Prefix /", "web"]], tls)
     expect(edge(manifest).ask("k8s.com/")).toBe("503")
-    const secret = `kind: Secret
+    const secret = (data: string) => `kind: Secret
 metadata: { namespace: a, name: ca }
-stringData: { ca.crt: "PEM" }
+stringData: { ${data} }
 `
-    const [pool] = translate(manifest + secret).pools
+    expect(edge(manifest + secret('tls.crt: "PEM"')).ask("k8s.com/")).toBe("503")
+    const [pool] = translate(manifest + secret('ca.crt: "PEM"')).pools
     expect(pool?.tls).toMatchObject({ verify: true, caPem: "PEM", certPem: "" })
   })
 
@@ -324,6 +355,18 @@ describe("redirects", () => {
     expect(web.ask("k8s.com/a?b=c")).toBe(expected)
   })
 
+  test("a temporal one goes before a permanent one, and both before https", () => {
+    const web = edge(
+      ingress(
+        "a/a",
+        [["Prefix /", "web"]],
+        { "permanent-redirect": "http://one.org/", "temporal-redirect": "http://two.org/" },
+        { more: "\ntls: [{ hosts: [k8s.com] }]" },
+      ),
+    )
+    expect(web.ask("k8s.com/", [], PLAIN)).toBe("302 http://two.org/")
+  })
+
   test("app-root sends the root alone", () => {
     const web = edge(ingress("a/a", [["Prefix /", "web"]], { "app-root": "/app?x=1" }))
     expect(web.ask("k8s.com/?y")).toBe("302 https://k8s.com/app?x=1")
@@ -420,8 +463,12 @@ stringData: ${data}
         ingress("b/auth", [
           ["Prefix /oauth", "other"],
           ["Prefix /oauth2/", "oauth2-proxy"],
-        ]),
+          ["Exact /oauth2/sign_in", "login"],
+        ]) +
+        ingress("c/c", [["Prefix /c", "web"]], { "auth-url": "https://$host/oauth2/sign_in" }),
     )
+    const exact = web.translation.routes.find(({ name }) => name === "c/c k8s.com/c")
+    expect(exact?.forwardAuth?.pool).toBe("b/login:80")
     const route = web.translation.routes.find(({ name }) => name === "a/a k8s.com/")
     expect(route?.forwardAuth).toEqual({
       pool: "b/oauth2-proxy:80",
