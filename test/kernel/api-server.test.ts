@@ -251,6 +251,17 @@ describe("status", () => {
     })
   })
 
+  test("a write to /status writes labels too, but not of custom resources", async () => {
+    await client.post(services, service80("labelled"))
+    const patch = { metadata: { labels: { a: "b" } } }
+    const service = await client.patch(`${services}/labelled/status`, patch)
+    expect(at(service.body, "metadata", "labels")).toEqual({ a: "b" })
+    await api.apply(pool("labelled"))
+    const path = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools/labelled"
+    const custom = await client.patch(`${path}/status`, patch)
+    expect(at(custom.body, "metadata", "labels")).toBeUndefined()
+  })
+
   test("an ipMode needs an ip, and an ip must be one", async () => {
     const reply = await patchIngress("modes", [{ hostname: "a.test", ipMode: "Proxy" }])
     expect(reply.status).toBe(422)

@@ -172,7 +172,7 @@ export class Registry {
     keepSystemFields(object, old)
     if (resource.hasStatus) {
       if (subresource === "") object.status = copyOf(old.status)
-      else keepAllButStatus(object, old)
+      else keepAllButStatus(object, old, resource.isCustom)
       if (object.status === undefined) delete object.status
     }
     this.#prepare(resource, object, old, subresource)
@@ -453,11 +453,14 @@ function keepSystemFields(object: ApiObject, old: ApiObject): void {
   }
 }
 
-/** A write to /status changes nothing but the status (metadata: labels and the like stay too). */
-function keepAllButStatus(object: ApiObject, old: ApiObject): void {
-  const { status } = object
+/**
+ * A write to /status leaves the spec alone. The strategies of built-in kinds copy only that back, so
+ * labels and annotations are written all the same; custom resources keep theirs.
+ */
+function keepAllButStatus(object: ApiObject, old: ApiObject, isCustom: boolean): void {
+  const { status, metadata } = object
   for (const field of Object.keys(object)) delete (object as JsonObject)[field]
-  Object.assign(object, copyOf(old))
+  Object.assign(object, copyOf(old), isCustom ? {} : { metadata })
   if (status === undefined) delete object.status
   else object.status = status
 }
