@@ -59,8 +59,94 @@ export interface Status {
   readonly pools: readonly PoolStatus[]
   readonly streams: readonly ListenerStatus[]
   readonly http: readonly HttpStatus[]
-  readonly kubernetes: { readonly connected: boolean; readonly synced: boolean } | null
+  /** null: no `[kubernetes]`. */
+  readonly kubernetes: KubernetesStatus | null
   readonly threads: ThreadsStatus
+}
+
+export interface KubernetesStatus {
+  readonly server: string
+  /** Everything that is wanted is being followed. */
+  readonly connected: boolean
+  /** All of it has been heard from the server since the start. */
+  readonly synced: boolean
+  /** What is served is, at least in part, what the disk has kept. */
+  readonly restored: boolean
+  /** How old what is served may be; 0 while it is followed. */
+  readonly age_seconds: number
+  /** What is in the way; "" when nothing is. */
+  readonly last_error: string
+  readonly writer: {
+    /** This edge writes to the API. */
+    readonly active: boolean
+    /** Identity of the Lease's holder; "" when unknown. */
+    readonly holder: string
+    readonly identity: string
+    readonly writes: number
+    /** Writes that the server did not take. */
+    readonly refused: number
+    /** RBAC rules that are missing, such as "patch services/status". */
+    readonly missing_rules: readonly string[]
+    readonly last_error: string
+  }
+  readonly resources: readonly KubernetesResourceStatus[]
+  /** Pools that a Service names, and why one is empty. */
+  readonly pools: readonly {
+    readonly name: string
+    readonly service: string
+    readonly port: string | number
+    readonly servers: number
+    readonly reason: string
+  }[]
+  readonly services: readonly {
+    readonly service: string
+    readonly addresses: readonly string[]
+    readonly vrrp: readonly string[]
+    readonly ports: readonly string[]
+    readonly state: string
+    readonly reason: string
+  }[]
+  readonly address_pools: readonly {
+    readonly name: string
+    readonly used: number
+    readonly size: number
+  }[]
+  readonly ingresses: number
+  /** What is wrong with Ingresses, address pools and streams of Services. */
+  readonly problems: readonly {
+    readonly object: string
+    readonly severity: string
+    readonly reason: string
+    readonly message: string
+  }[]
+  readonly nodes: readonly {
+    readonly node: string
+    readonly state: string
+    readonly reason: string
+    readonly networks: readonly string[]
+  }[]
+  readonly published: readonly {
+    readonly service: string
+    readonly stream: string
+    readonly port: number
+    readonly state: string
+    readonly message: string
+    readonly endpoints: readonly string[]
+  }[]
+}
+
+export interface KubernetesResourceStatus {
+  readonly name: string
+  readonly state: string
+  readonly synced: boolean
+  readonly objects: number
+  readonly resource_version: string
+  /** RFC 3339; null: nothing was heard since the start. */
+  readonly last_event: string | null
+  readonly last_error: string
+  readonly unreadable: number
+  readonly relists: number
+  readonly watches: number
 }
 
 export interface ConfigStatus {

@@ -17,7 +17,7 @@ import type {
   StatusEvent,
 } from "../admin/backend.ts"
 import { AdminServer } from "../admin/driver.ts"
-import type { Config, TrackConfig } from "../config/config.ts"
+import type { Config, PoolConfig, TrackConfig } from "../config/config.ts"
 import { formatDiagnostics } from "../config/diagnostic.ts"
 import { diffConfig, formatDiff } from "../config/diff.ts"
 import { type LoadResult, loadConfig } from "../config/load.ts"
@@ -30,9 +30,13 @@ import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { TrackedState } from "../vrrp/tracking.ts"
 import { AccessLog } from "./access-log.ts"
 import { addressMark } from "./address-mark.ts"
+import { Cluster, checkClusterAccess, hasCluster } from "./cluster/cluster.ts"
+import { EffectiveConfig } from "./cluster/effective-config.ts"
+import { publishedServers } from "./cluster/published-servers.ts"
 import { DataThreads } from "./data-threads.ts"
 import { Notifier } from "./notifier.ts"
 import { Serving, type ThreadLogging } from "./serving.ts"
+import { stateDirectory } from "./state-directory.ts"
 import {
   httpStatus,
   namedCheckId,
@@ -48,6 +52,8 @@ import { VrrpThread } from "./vrrp-thread.ts"
 
 const WATCH_INTERVAL_MS = 200
 const DRAIN_POLL_MS = 20
+/** How long a start waits for the API server before it goes on with what the disk has. */
+const CLUSTER_WAIT_MS = 3_000
 /** Notify programs get this long at the end before the process goes anyway. */
 const NOTIFY_WAIT_MS = 2_000
 
@@ -78,7 +84,15 @@ export class Daemon implements AdminBackend {
   readonly #subscribers = new Set<(event: StatusEvent) => void>()
   readonly #startedAt = monotonicNow()
   #vrrp: VrrpThread | undefined
+  /** What the file says. */
+  #file: Config
+  /** What runs: the file's, and what the cluster adds. */
   #config: Config
+  readonly #effective = new EffectiveConfig()
+  #cluster: Cluster | undefined
+  /** Streams of Services whose sockets could not be opened, and why. */
+  #refusedStreams: ReadonlyMap<string, string> = new Map()
+  #waitingPools = new Map<string, PoolConfig>()
   #loadedAt = Date.now()
   #generation = 0
   #lastError: string | null = null
@@ -92,6 +106,7 @@ export class Daemon implements AdminBackend {
   constructor(loaded: Extract<LoadResult, { ok: true }>, options: DaemonOptions) {
     this.#options = options
     this.#log = options.log
+    this.#file = loaded.config
     this.#config = loaded.config
     this.#warnings = loaded.warnings.map((warning) => warning.message)
     this.#threads = new DataThreads({
@@ -124,8 +139,10 @@ export class Daemon implements AdminBackend {
     await this.#admin.configure(config.admin)
     this.#serving.openSockets(config, undefined)
     this.#accessLog.configure(config.log)
-    await threads
-    await this.#apply(config, undefined)
+    const [cluster] = await Promise.all([this.#startCluster(config), threads])
+    this.#cluster = cluster
+    this.#config = this.#merged(config)
+    await this.#apply(this.#config, undefined)
     this.#watch = setInterval(() => this.#watchThreads(), WATCH_INTERVAL_MS)
     this.#isReady = true
   }
@@ -142,9 +159,10 @@ export class Daemon implements AdminBackend {
     await this.#reloading
     await this.#threads.closeListeners()
     await this.#vrrp?.stop()
-    await this.#drain(cutShort)
+    await Promise.all([this.#cluster?.stop(), this.#drain(cutShort)])
     this.#checker.stop()
     await this.#threads.stop()
+    this.#cluster?.dropRoutes()
     await Promise.race([this.#notifier.idle(), Bun.sleep(NOTIFY_WAIT_MS), cutShort])
     this.#accessLog.close()
     this.#tls.close()
@@ -190,7 +208,8 @@ export class Daemon implements AdminBackend {
   }
 
   notReady(): readonly string[] {
-    return this.#isReady ? [] : ["starting or stopping: listeners are not all bound"]
+    if (!this.#isReady) return ["starting or stopping: listeners are not all bound"]
+    return this.#cluster?.notReady() ?? []
   }
 
   status(): Status {
@@ -221,7 +240,7 @@ export class Daemon implements AdminBackend {
           certificates: this.#tls.certificates(http.name),
         }),
       ),
-      kubernetes: null,
+      kubernetes: this.#cluster?.status(this.#refusedStreams) ?? null,
       threads: {
         data: this.#threads.count,
         data_restarts: this.#threads.restarts,
@@ -236,12 +255,13 @@ export class Daemon implements AdminBackend {
     try {
       const loaded = loadConfig(this.#options.configPath)
       if (!loaded.ok) return this.#refused(formatDiagnostics(loaded.diagnostics))
-      const previous = this.#config
+      const previous = this.#file
       const tls = this.#tls.load(loaded.config)
+      if (hasCluster(loaded.config)) await checkClusterAccess(loaded.config)
       const changes = formatDiff(diffConfig(previous, loaded.config))
       await this.#admin.configure(loaded.config.admin)
       try {
-        this.#serving.openSockets(loaded.config, previous)
+        this.#serving.openSockets(loaded.config, this.#config)
       } catch (error) {
         await this.#admin.configure(previous.admin)
         throw error
@@ -261,26 +281,109 @@ export class Daemon implements AdminBackend {
 
   /** What should not fail any more; if it does, the old configuration is put back. */
   async #replaceConfig(next: Config, tls: TlsFiles): Promise<void> {
-    const previous = this.#config
+    const previous = this.#file
     const previousTls = this.#tls.files
     try {
-      this.#config = next
-      this.#tls.use(tls)
-      await this.#apply(next, previous)
+      await this.#replace(next, tls)
     } catch (error) {
-      this.#config = previous
-      this.#tls.use(previousTls)
       await this.#admin.configure(previous.admin)
-      await this.#apply(previous, next)
+      await this.#replace(previous, previousTls)
       throw error
     }
+  }
+
+  async #replace(file: Config, tls: TlsFiles): Promise<void> {
+    const previous = this.#config
+    const left = hasCluster(file) ? undefined : this.#cluster
+    if (left !== undefined) this.#cluster = undefined
+    else if (this.#cluster === undefined) this.#cluster = await this.#startCluster(file)
+    else if (hasCluster(file)) await this.#cluster.configure(file)
+    this.#tls.use(tls)
+    this.#file = file
+    this.#config = this.#merged(file)
+    await this.#apply(this.#config, previous)
+    await left?.stop()
+    left?.dropRoutes()
+  }
+
+  async #startCluster(file: Config): Promise<Cluster | undefined> {
+    if (!hasCluster(file)) return undefined
+    const cluster = await Cluster.create(file, {
+      log: this.#log,
+      stateDir: stateDirectory(file),
+      onPools: (changed) => this.#poolsChanged(changed),
+      onContribution: () => this.#enqueue("The cluster's state", () => this.#applyCluster()),
+      serversOf: (pool) =>
+        publishedServers(this.#serving.registry.servers(pool), this.#threads.board),
+    })
+    await cluster.start(CLUSTER_WAIT_MS)
+    return cluster
+  }
+
+  /** With what the cluster adds, as far as it can be listened to. */
+  #merged(file: Config): Config {
+    const contribution = this.#cluster?.contribution
+    if (contribution === undefined) return file
+    const unusable = this.#tls.useCluster({
+      listeners: new Set(file.http.filter(({ ingress }) => ingress).map(({ name }) => name)),
+      certificates: contribution.certificates,
+      pools: contribution.pools,
+    })
+    const merged = this.#effective.of(file, contribution)
+    const refused = new Map<string, string>()
+    const streams = this.#serving.listenable(merged.streams, (stream, reason) => {
+      refused.set(stream, reason)
+      if (this.#refusedStreams.get(stream) === reason) return
+      this.#log.warn("kubernetes", "Cannot listen for a Service", { stream, reason })
+    })
+    this.#refusedStreams = refused
+    for (const [pool, reason] of unusable) {
+      this.#log.warn("kubernetes", "TLS of a pool cannot be used", { pool, reason })
+    }
+    return {
+      ...merged,
+      streams,
+      // Better nobody than somebody in plain text.
+      pools: merged.pools.map((pool) =>
+        unusable.has(pool.name) ? { ...pool, servers: [] } : pool,
+      ),
+    }
+  }
+
+  async #applyCluster(): Promise<void> {
+    const previous = this.#config
+    this.#config = this.#merged(this.#file)
+    await this.#run(this.#config, previous)
+  }
+
+  /** Endpoints: pools that are others now. Those that wait go together. */
+  #poolsChanged(changed: readonly PoolConfig[]): void {
+    const isQueued = this.#waitingPools.size > 0
+    for (const pool of changed) this.#waitingPools.set(pool.name, pool)
+    if (isQueued) return
+    this.#enqueue("Endpoints", async () => {
+      const pools = this.#waitingPools
+      this.#waitingPools = new Map()
+      const config = this.#config
+      this.#config = { ...config, pools: config.pools.map((pool) => pools.get(pool.name) ?? pool) }
+      await this.#serving.setPools([...pools.values()], this.#config)
+      this.#trackers.update()
+    })
+  }
+
+  /** After whatever changes the configuration now. */
+  #enqueue(what: string, task: () => Promise<void>): void {
+    this.#reloading = this.#reloading.then(task).catch((error: unknown) => {
+      const reason = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.#log.error("kubernetes", `${what} could not be applied`, { reason })
+    })
   }
 
   /** A renewed certificate serves the next connection; the open ones keep what they began with. */
   #certificatesChanged(): void {
     const renewed = this.#reloading.then(async () => {
       try {
-        this.#tls.use(this.#tls.load(this.#config))
+        this.#tls.use(this.#tls.load(this.#file))
         await this.#serving.configureThreads(this.#config, this.#config)
         this.#event("reload", "Certificates read again", { warnings: this.#tls.warnings.length })
         this.#log.info("tls", "Certificates read again")
@@ -305,17 +408,20 @@ export class Daemon implements AdminBackend {
     this.#generation++
     this.#log.configure(next.log)
     this.#accessLog.configure(next.log)
-    await this.#serving.serve(next, previous, this.#threadLogging(next))
-    if (next.vrrp.length > 0 && this.#vrrp === undefined) this.#startVrrp()
-    if (this.#vrrp !== undefined) {
-      await this.#vrrp.started
-      this.#vrrp.post({ type: "configure", routers: next.vrrp })
-      this.#trackers.configure(next.vrrp)
-      this.#vrrp.post({ type: "ready" })
-    }
+    await this.#run(next, previous)
     if (previous !== undefined && previous.node.threads !== next.node.threads) {
       this.#log.warn("config", "node.threads takes effect at the next start")
     }
+  }
+
+  async #run(next: Config, previous: Config | undefined): Promise<void> {
+    await this.#serving.serve(next, previous, this.#threadLogging(next))
+    if (next.vrrp.length > 0 && this.#vrrp === undefined) this.#startVrrp()
+    if (this.#vrrp === undefined) return
+    await this.#vrrp.started
+    this.#vrrp.post({ type: "configure", routers: next.vrrp })
+    this.#trackers.configure(next.vrrp)
+    this.#vrrp.post({ type: "ready" })
   }
 
   #threadLogging(config: Config): ThreadLogging {
@@ -337,6 +443,7 @@ export class Daemon implements AdminBackend {
       this.#event("server", "Server changed", fields)
     }
     this.#trackers.update()
+    this.#cluster?.serversChanged()
   }
 
   #trackedState({ type, target }: TrackConfig): TrackedState {

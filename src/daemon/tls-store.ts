@@ -2,14 +2,15 @@
  * The TLS files of all `[[http]]`: read and checked as a whole, kept for what asks for them, and
  * looked at from time to time, because certificates are renewed without anybody telling us.
  */
-import type { Config } from "../config/config.ts"
+import { createHash } from "node:crypto"
+import type { Config, PoolConfig, PoolTlsConfig } from "../config/config.ts"
 import { TICKET_KEYS_BYTES } from "../linux/ssl-context.ts"
 import { expiryWarning } from "../tls/expiry.ts"
 import { type CertificateFacts, loadServerTls } from "../tls/shell/certificate-files.ts"
 import { loadClientTls } from "../tls/shell/client-files.ts"
 import type { ReadFile, TlsFileProblem } from "../tls/shell/file-reader.ts"
 import { FileWatch } from "../tls/shell/file-watch.ts"
-import type { ClientTlsSpec, ServerTlsSpec } from "../tls/tls-spec.ts"
+import type { CertificateSpec, ClientTlsSpec, ServerTlsSpec } from "../tls/tls-spec.ts"
 
 /** What was read for one configuration. */
 export interface TlsFiles {
@@ -19,6 +20,19 @@ export interface TlsFiles {
   readonly certificates: ReadonlyMap<string, readonly CertificateFacts[]>
   readonly warnings: readonly string[]
   readonly read: readonly ReadFile[]
+}
+
+/** What a cluster adds. */
+export interface ClusterTls {
+  /** `[[http]]` with `ingress = true`. */
+  readonly listeners: ReadonlySet<string>
+  readonly certificates: readonly (CertificateSpec & {
+    /** "namespace/name". */
+    readonly secret: string
+    readonly notBefore: number
+    readonly notAfter: number
+  })[]
+  readonly pools: readonly Pick<PoolConfig, "name" | "tls">[]
 }
 
 export class TlsStore {
@@ -33,6 +47,10 @@ export class TlsStore {
     read: [],
   }
   #watch: FileWatch | undefined
+  #cluster: ClusterTls = { listeners: new Set(), certificates: [], pools: [] }
+  /** With the cluster's certificates, by listener. */
+  readonly #clusterSpecs = new Map<string, { base: ServerTlsSpec; spec: ServerTlsSpec }>()
+  #clusterPools = new Map<string, { config: PoolTlsConfig; spec: ClientTlsSpec }>()
 
   /** `onChange` is called when a file that is in use has changed. */
   constructor(onChange: () => void) {
@@ -82,16 +100,61 @@ export class TlsStore {
     this.#watch.start()
   }
 
+  /**
+   * Takes over what the cluster has: certificates, for the listeners that serve its Ingresses, and
+   * TLS towards its pools. Returns the pools whose TLS cannot be used, and why.
+   */
+  useCluster(cluster: ClusterTls): ReadonlyMap<string, string> {
+    if (cluster.certificates !== this.#cluster.certificates) this.#clusterSpecs.clear()
+    this.#cluster = cluster
+    const refused = new Map<string, string>()
+    const known = this.#clusterPools
+    this.#clusterPools = new Map()
+    for (const { name, tls } of cluster.pools) {
+      if (tls === undefined) continue
+      const before = known.get(name)
+      if (before !== undefined && Bun.deepEquals(before.config, tls)) {
+        this.#clusterPools.set(name, before)
+        continue
+      }
+      const loaded = loadClientTls(tls)
+      if (loaded.ok) this.#clusterPools.set(name, { config: tls, spec: loaded.spec })
+      else refused.set(name, loaded.problems.map(formatProblem).join("; "))
+    }
+    return refused
+  }
+
   spec(http: string): ServerTlsSpec | undefined {
-    return this.#files.specs.get(http)
+    const base = this.#files.specs.get(http)
+    const { listeners, certificates } = this.#cluster
+    if (base === undefined || certificates.length === 0 || !listeners.has(http)) return base
+    const known = this.#clusterSpecs.get(http)
+    if (known?.base === base) return known.spec
+    const added = certificates.map(({ chainPem, keyPem, names, keyType }) => {
+      return { chainPem, keyPem, names, keyType }
+    })
+    const hash = createHash("sha256").update(base.id).update(JSON.stringify(added))
+    const spec = {
+      ...base,
+      id: hash.digest("hex"),
+      certificates: [...base.certificates, ...added],
+    }
+    this.#clusterSpecs.set(http, { base, spec })
+    return spec
   }
 
   poolSpec(pool: string): ClientTlsSpec | undefined {
-    return this.#files.pools.get(pool)
+    return this.#files.pools.get(pool) ?? this.#clusterPools.get(pool)?.spec
   }
 
   certificates(http: string): readonly CertificateFacts[] {
-    return this.#files.certificates.get(http) ?? []
+    const ofFiles = this.#files.certificates.get(http) ?? []
+    if (!this.#cluster.listeners.has(http)) return ofFiles
+    const ofCluster = this.#cluster.certificates.map(({ secret, ...facts }) => {
+      const { names, keyType, notBefore, notAfter } = facts
+      return { file: `Secret ${secret}`, names, keyType, notBefore, notAfter }
+    })
+    return [...ofFiles, ...ofCluster]
   }
 
   get files(): TlsFiles {

@@ -4,20 +4,10 @@
  *
  * What did not change stays the same object: the daemon passes over it without comparing.
  */
-import type { Config, PoolConfig, StreamConfig, VrrpConfig } from "../../config/config.ts"
+import type { Config, VrrpConfig } from "../../config/config.ts"
 import type { HttpConfig, RouteConfig } from "../../config/http-config.ts"
+import type { ClusterContribution } from "../../kubernetes/cluster-model.ts"
 import type { Prefix } from "../../net/address.ts"
-
-/** What a cluster adds. */
-export interface ClusterContribution {
-  /** With their servers; those of the file that a Service names among them. */
-  readonly pools: readonly PoolConfig[]
-  readonly streams: readonly StreamConfig[]
-  /** For every `[[http]]` with `ingress = true`, behind its own. */
-  readonly routes: readonly RouteConfig[]
-  /** By virtual router. */
-  readonly addresses: ReadonlyMap<string, readonly Prefix[]>
-}
 
 export class EffectiveConfig {
   #http = new Map<string, { from: HttpConfig; routes: readonly RouteConfig[]; to: HttpConfig }>()
