@@ -14,6 +14,7 @@ import type { Address, Endpoint } from "../net/address.ts"
 import { formatEndpoint } from "../net/address.ts"
 import type { AddressRequest } from "./addresses/requests.ts"
 import { keyOf, type Service, type ServicePort } from "./objects.ts"
+import { SERVICE_POOL } from "./service-pool.ts"
 
 export interface ServiceListeners {
   readonly streams: readonly StreamConfig[]
@@ -83,23 +84,13 @@ function streamOf(service: Service, port: ServicePort, bind: readonly Endpoint[]
   }
 }
 
-/** Everything that the Service does not say is as in a `[[pool]]` that does not say it. */
 function poolOf({ service, request }: ListenersQuery, port: ServicePort): PoolConfig {
   const { namespace, name } = service.meta
   return {
+    ...SERVICE_POOL,
     name: listenerName(service, port),
     // By the client's address, so that it also holds on the other edge and after a restart.
     balance: service.sessionAffinity === "ClientIP" ? "source" : "round_robin",
-    servers: [],
-    maxFails: 2,
-    failTimeoutMs: 30_000,
-    connectTimeoutMs: 1000,
-    connectRetries: 1,
-    source: [],
-    slowStartMs: 0,
-    onDown: "keep",
-    check: undefined,
-    tls: undefined,
     kubernetes: { namespace, service: name, port: portRef(port), reach: "pod" },
     proxyProtocol: request.proxyProtocol,
   }

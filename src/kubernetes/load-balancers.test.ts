@@ -412,6 +412,36 @@ describe("LoadBalancers", () => {
     expect(bench.settle()).toEqual(["web status", "Normal Served web"])
   })
 
+  test("keeps its contribution the same object while nothing served changes", () => {
+    const bench = new Bench().put("web", { ingress: ingressOf("192.0.2.1") })
+    const before = bench.edge.contribution()
+    bench.writer().settle()
+    bench.put("cluster", { type: "ClusterIP" })
+    expect(bench.edge.contribution()).toBe(before)
+    bench.put("web", { ingress: ingressOf("192.0.2.2") })
+    expect(bench.edge.contribution()).not.toBe(before)
+  })
+
+  test("serves 2,000 Services within a second, and gives them addresses in another", () => {
+    const addressPools = [poolOf("pool", "10.0.0.1", "10.0.255.255")]
+    const bench = new Bench(configOf({ addressPools }))
+    for (let at = 0; at < 2000; at++) {
+      const service = serviceOf(`shop/s${at}`)
+      bench.services.set(keyOf(service.meta), service)
+    }
+    const start = performance.now()
+    bench.edge.update(bench.view(), "everything")
+    const given = bench.writer()
+    // Nobody wrote before: the touches of the fence are the first writes.
+    expect(given.take().filter(({ type }) => type === "patch")).toHaveLength(2000)
+    for (const [key, service] of bench.services) {
+      bench.services.set(key, { ...service, meta: { ...service.meta, resourceVersion: "2" } })
+    }
+    bench.edge.update(bench.view(), "everything")
+    expect(bench.take().filter(({ type }) => type === "patch")).toHaveLength(2000)
+    expect(performance.now() - start).toBeLessThan(5000)
+  })
+
   test("stops writing without a term", () => {
     const bench = new Bench().writer().put("web")
     bench.edge.setWriter(undefined)

@@ -71,6 +71,8 @@ interface Served {
   /** In its status and in a pool. */
   readonly addresses: readonly Address[]
   readonly listeners: ServiceListeners
+  /** Equal when the same is served in the same places. */
+  readonly fingerprint: string
 }
 
 export class LoadBalancers {
@@ -106,6 +108,7 @@ export class LoadBalancers {
     )
     this.#setPools()
     this.#setAll()
+    this.#contribution = undefined
   }
 
   /** The view has changed. Call `configure` before the first time. */
@@ -207,19 +210,28 @@ export class LoadBalancers {
   }
 
   #setServices(keys: Iterable<ObjectKey>): void {
+    const before = new Map<ObjectKey, Served | undefined>()
     const affected = new Set<ObjectKey>()
     for (const key of keys) {
       const service = this.#view?.services.get(key)
+      before.set(key, this.#served.get(key))
       this.#fence.see(key, service)
       for (const other of this.#set(key, service)) affected.add(other)
       affected.add(key)
     }
     for (const key of affected) {
-      const served = this.#served.get(key)
-      if (served !== undefined) this.#served.set(key, this.#serve(served.service))
+      const known = before.has(key) ? before.get(key) : this.#served.get(key)
+      this.#serveAnew(key, known)
       this.#review.add(key)
     }
-    if (affected.size > 0) this.#contribution = undefined
+  }
+
+  /** What is served in the same way stays the same object: most changes are our own writes. */
+  #serveAnew(key: ObjectKey, known: Served | undefined): void {
+    const served = this.#served.get(key)
+    const next = served && this.#serve(served.service)
+    if (next !== undefined) this.#served.set(key, next)
+    if (known?.fingerprint !== next?.fingerprint) this.#contribution = undefined
   }
 
   /** Returns the Services that had or have an address in common with it. */
@@ -235,7 +247,7 @@ export class LoadBalancers {
       this.#holders.set(address, (this.#holders.get(address) ?? new Set()).add(key))
       this.#chosenRouters.delete(address)
     }
-    if (isServed) this.#served.set(key, { service, addresses, listeners: NO_LISTENERS })
+    if (isServed) this.#served.set(key, { service, addresses, ...NOTHING })
     else this.#served.delete(key)
     return [...before, ...addresses].flatMap((address) => [...(this.#holders.get(address) ?? [])])
   }
@@ -268,7 +280,10 @@ export class LoadBalancers {
         this.#fileEndpoints.get(formatEndpoint(endpoint)) ??
         this.#elderOn(endpoint.address, endpoint.port, service),
     })
-    return { service, addresses, listeners }
+    const routers = addresses.map((address) => this.#carrierOf(address) ?? "")
+    const { streams, pools } = listeners
+    const fingerprint = JSON.stringify([addresses, routers, streams, pools])
+    return { service, addresses, listeners, fingerprint }
   }
 
   /** The oldest other Service with this port of the address, if it is older than this one. */
@@ -525,5 +540,5 @@ function withoutTimes(key: string, value: unknown): unknown {
   return key === "lastTransitionTime" ? undefined : value
 }
 
-const NO_LISTENERS: ServiceListeners = { streams: [], pools: [], problems: [] }
+const NOTHING = { listeners: { streams: [], pools: [], problems: [] }, fingerprint: "" }
 const POOL_KINDS = ["metalLbPools", "l2Advertisements"] as const satisfies MirroredKind[]
