@@ -1,10 +1,10 @@
 /**
- * Why a request to the API server did not succeed, as a value: the machines decide by it, status and
- * log show it.
+ * Why a request to the API server did not succeed, as a value: the machines decide by it, status
+ * and log show it.
  */
 
 export type ApiFailure =
-  /** The server answered with an error; `reason` is its Status object's (`Expired`, `Conflict` …). */
+  /** The server answered with an error; `reason` is its Status object's (`Expired` …). */
   | {
       readonly kind: "status"
       readonly code: number

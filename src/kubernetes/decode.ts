@@ -3,8 +3,8 @@
  * `objects.ts`, or a reason why not. Nothing here throws, whatever comes.
  *
  * An object that cannot be read counts as not there, in lists and in watches alike, so that the
- * mirror depends only on the server's state and not on the way it came. That is for custom resources
- * that somebody wrote without a schema; core objects are validated by the server.
+ * mirror depends only on the server's state and not on the way it came. That is for custom
+ * resources that somebody wrote without a schema; core objects are validated by the server.
  */
 import { type ApiFailure, failureOfStatus } from "./api-failure.ts"
 import { BadField, type Fields, fieldsAt, isFields, textAt } from "./decode-fields.ts"

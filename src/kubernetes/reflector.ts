@@ -7,17 +7,17 @@
  * - One request gets both state and changes where the server can (KEP-3157: a watch with
  *   sendInitialEvents, which ends its first part with a marked bookmark). Where it cannot, a list
  *   in pages and a watch after it.
- * - A watch that ended, broke or fell silent goes on from the last version seen, bookmarks included.
- *   Only an expired version (410) needs the whole state again: twenty thousand objects are not to
- *   be asked for because a connection broke.
+ * - A watch that ended, broke or fell silent goes on from the last version seen, bookmarks
+ *   included. Only an expired version (410) needs the whole state again: twenty thousand objects
+ *   are not to be asked for because a connection broke.
  * - A server that is away or overloaded is asked ever more slowly, with jitter, and not before its
  *   Retry-After.
  * - New whole states are collected aside and replace the old one when complete, so a list that
  *   fails half-way changes nothing and nobody sees an object vanish that is still there.
  *
- * Unlike client-go, lists ask for the newest state (resourceVersion ""), not for whatever a server's
- * cache holds ("0"): an edge that restarts must not go back to endpoints that are gone, and two
- * edges are no load.
+ * Unlike client-go, lists ask for the newest state (resourceVersion ""), not for whatever a
+ * server's cache holds ("0"): an edge that restarts must not go back to endpoints that are gone, and
+ * two edges are no load.
  *
  * Whatever fails, what is known stays known. Only a 404, which says that the resource itself is not
  * there (no such CRD), and says so again a while later, empties the copy.
@@ -278,7 +278,7 @@ export class Reflector<T> {
     return []
   }
 
-  /** A server that does not know sendInitialEvents sends objects, but never says that it is done. */
+  /** A server without sendInitialEvents sends objects, but never says that it is done. */
   #initialBy(now: Instant): Instant {
     return after(now, Math.min(this.#options.silenceMs, INITIAL_SILENCE_MS))
   }
@@ -366,7 +366,7 @@ export class Reflector<T> {
     }
   }
 
-  /** Goes on from the last version; not at once when the watch was so short that it may be a circle. */
+  /** Goes on from the last version; not at once after a watch so short that it may be a circle. */
   #watchOver(state: State<T> & { name: "watching" }, now: Instant): ReflectorAction<T>[] {
     const lasted = state.openedAt === undefined ? 0 : now - state.openedAt
     if (lasted < SHORT_WATCH_MS) return this.#backOff("watch", now)
@@ -594,7 +594,7 @@ const DECIMAL = /^[1-9]\d*$/
 const PAGE_OBJECTS = 500
 /** A watch lasts this long to twice as long, as client-go's. */
 const WATCH_SECONDS_MIN = 300
-/** 0.5–1 s at first, 8–16 s in the end: a dozen requests of two edges are no load to a server that comes back. */
+/** 0.5–1 s at first, 8–16 s in the end: two edges are no load to a server that comes back. */
 const BACKOFF_MS_MIN = 500
 const BACKOFF_MS_MAX = 8000
 const OPEN_MS = 10_000

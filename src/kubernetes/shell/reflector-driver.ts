@@ -72,9 +72,9 @@ export class Reflectors {
   }
 
   /**
-   * Secrets to be mirrored although the watch of all TLS Secrets does not bring them: those of other
-   * types, and all where that watch is forbidden. The whole set each time; beyond a bound the rest
-   * is left out and returned.
+   * Secrets to be mirrored although the watch of all TLS Secrets does not bring them: those of
+   * other types, and all where that watch is forbidden. The whole set each time; beyond a bound the
+   * rest is left out and returned.
    */
   wantSecrets(keys: Iterable<ObjectKey>): readonly ObjectKey[] {
     const wanted = [...new Set(keys)].filter((key) => /^[^/]+\/[^/]+$/.test(key)).sort()

@@ -1,13 +1,14 @@
 /**
- * The mirror on disk, so that an edge that restarts while the API is away serves what was last known.
+ * The mirror on disk, so that an edge that restarts while the API is away serves what was last
+ * known.
  *
- * Lines of JSON: a head, an object a line, an end with their number and hash; a file that was cut or
- * damaged is told from a whole one. Written aside, synced and moved over the old one, mode 0600 (it
- * has the keys of TLS certificates). Objects never change once decoded, so what is written is the
- * state of one instant although writing it takes turns with everything else on the control thread.
+ * Lines of JSON: a head, an object a line, an end with their number and hash; a file that was cut
+ * or damaged is told from a whole one. Written aside, synced and moved over the old one, mode 0600
+ * (it has the keys of TLS certificates). Objects never change once decoded, so what is written is
+ * the state of one instant although writing it takes turns with everything else on this thread.
  *
- * While nothing changes and everything is followed, only the file's time is moved forward: the state
- * it holds is still the newest.
+ * While nothing changes and everything is followed, only the file's time is moved forward: the
+ * state it holds is still the newest.
  */
 import { createReadStream } from "node:fs"
 import { type FileHandle, mkdir, open, rename, rm, stat, utimes } from "node:fs/promises"
