@@ -454,8 +454,8 @@ function keepSystemFields(object: ApiObject, old: ApiObject): void {
 }
 
 /**
- * A write to /status leaves the spec alone. The strategies of built-in kinds copy only that back, so
- * labels and annotations are written all the same; custom resources keep theirs.
+ * A write to /status leaves the spec alone. The strategies of built-in kinds copy only that back,
+ * so labels and annotations are written all the same; custom resources keep theirs.
  */
 function keepAllButStatus(object: ApiObject, old: ApiObject, isCustom: boolean): void {
   const { status, metadata } = object
