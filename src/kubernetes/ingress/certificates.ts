@@ -4,7 +4,14 @@
  * whatever other names it has: nobody takes over another's host by writing a Secret. One that
  * cannot be used is reported, and its hosts get the listener's own.
  */
-import type { ClusterView, Ingress, ObjectKey, Secret } from "../objects.ts"
+import {
+  type ClusterView,
+  type Ingress,
+  type IngressTls,
+  keyOf,
+  type ObjectKey,
+  type Secret,
+} from "../objects.ts"
 import { type Finding, type IngressProblem, problemOf, warning } from "./problem.ts"
 
 /** As `tls/certificate.ts` has them. The reader is passed in: domains do not know each other. */
@@ -49,34 +56,18 @@ export class Certificates {
 
   /** `ingresses` are ours, oldest first. */
   find(ingresses: Iterable<Ingress>, secrets: ClusterView["secrets"]): CertificatesFound {
-    const hosts = new Set<string>()
-    const owners = new Map<string, { readonly secret: ObjectKey; readonly by: Ingress }>()
-    const certificates = new Map<ObjectKey, Certificate>()
-    const problems: IngressProblem[] = []
+    const claims = new Claims()
     for (const ingress of ingresses) {
-      for (const { hosts: listed, secretName } of ingress.tls) {
-        const wanted = (listed.length > 0 ? listed : hostsOf(ingress)).map(lowerCase)
-        if (listed.length > 0) for (const host of wanted) hosts.add(host)
-        if (secretName === "") continue
-        const secret = `${ingress.meta.namespace}/${secretName}`
+      for (const entry of ingress.tls) {
+        claims.list(entry)
+        if (entry.secretName === "") continue
+        const secret = `${ingress.meta.namespace}/${entry.secretName}`
         const result = this.#certificate(secret, secrets)
-        if ("finding" in result) {
-          problems.push(problemOf(ingress, result.finding))
-          continue
-        }
-        certificates.set(secret, result.certificate)
-        for (const host of wanted) {
-          const claim = { host, secret, by: ingress, isListed: listed.length > 0 }
-          const finding = claimProblem(claim, result.certificate, owners)
-          if (finding !== undefined) problems.push(problemOf(ingress, finding))
-          else if (covers(result.certificate, host)) {
-            hosts.add(host)
-            if (!owners.has(host)) owners.set(host, { secret, by: ingress })
-          }
-        }
+        if ("finding" in result) claims.problems.push(problemOf(ingress, result.finding))
+        else claims.claim({ secret, by: ingress, entry, certificate: result.certificate })
       }
     }
-    return { certificates: granted(certificates, owners), hosts, problems }
+    return claims
   }
 
   #certificate(
@@ -99,39 +90,58 @@ export class Certificates {
 }
 
 interface Claim {
-  readonly host: string
   readonly secret: ObjectKey
   readonly by: Ingress
-  /** The Ingress says that this Secret is for this host. */
-  readonly isListed: boolean
+  readonly entry: IngressTls
+  readonly certificate: Certificate
 }
 
-function claimProblem(
-  { host, secret, isListed }: Claim,
-  certificate: Certificate,
-  owners: ReadonlyMap<string, { readonly secret: ObjectKey; readonly by: Ingress }>,
-): Finding | undefined {
-  if (!covers(certificate, host)) {
-    if (!isListed) return undefined
-    const message = `the certificate of ${secret} is not for ${host}; the default one is shown`
-    return warning("CertificateNotForHost", message)
+/** Who has which host. */
+class Claims implements CertificatesFound {
+  readonly hosts = new Set<string>()
+  readonly problems: IngressProblem[] = []
+  readonly #owners = new Map<string, Claim>()
+
+  get certificates(): IngressCertificate[] {
+    const granted = Map.groupBy(this.#owners, ([, { secret }]) => secret)
+    return [...granted.values()].flatMap((owned) => {
+      const claim = owned[0]?.[1]
+      const names = owned.map(([host]) => host).sort()
+      return claim === undefined ? [] : [{ ...claim.certificate, secret: claim.secret, names }]
+    })
   }
-  const owner = owners.get(host)
-  if (owner === undefined || owner.secret === secret) return undefined
-  const { namespace, name } = owner.by.meta
-  const message = `${host} has its certificate from ${namespace}/${name}, which is older`
-  return warning("Conflict", message)
-}
 
-function granted(
-  certificates: ReadonlyMap<ObjectKey, Certificate>,
-  owners: ReadonlyMap<string, { readonly secret: ObjectKey }>,
-): IngressCertificate[] {
-  const names = Map.groupBy(owners.keys(), (host) => owners.get(host)?.secret ?? "")
-  return [...names].flatMap(([secret, hosts]) => {
-    const certificate = certificates.get(secret)
-    return certificate === undefined ? [] : [{ ...certificate, secret, names: hosts.sort() }]
-  })
+  /** Hosts that an Ingress wants by TLS, with whatever certificate. */
+  list({ hosts }: IngressTls): void {
+    for (const host of hosts) this.hosts.add(host.toLowerCase())
+  }
+
+  /** Without hosts of its own an entry is for those of the rules, as far as the names go. */
+  claim(claim: Claim): void {
+    const { by, entry, certificate } = claim
+    const listed = entry.hosts.length > 0 ? entry.hosts : hostsOf(by)
+    for (const host of listed.map((each) => each.toLowerCase())) {
+      if (covers(certificate, host)) this.#take(host, claim)
+      else if (entry.hosts.length > 0) {
+        const message = `the certificate of ${claim.secret} is not for ${host}`
+        this.#report(by, "CertificateNotForHost", `${message}; the default one is shown`)
+      }
+    }
+  }
+
+  #take(host: string, claim: Claim): void {
+    this.hosts.add(host)
+    const owner = this.#owners.get(host)
+    if (owner === undefined) this.#owners.set(host, claim)
+    else if (owner.secret !== claim.secret) {
+      const message = `${host} has its certificate from ${keyOf(owner.by.meta)}, which is older`
+      this.#report(claim.by, "Conflict", message)
+    }
+  }
+
+  #report(ingress: Ingress, reason: Finding["reason"], message: string): void {
+    this.problems.push(problemOf(ingress, warning(reason, message)))
+  }
 }
 
 /** A wildcard is for one label, and as a host only for itself. */
@@ -141,8 +151,4 @@ export function covers({ names }: Pick<Certificate, "names">, host: string): boo
 
 function hostsOf({ rules }: Ingress): string[] {
   return [...new Set(rules.map(({ host }) => host))].filter((host) => host !== "")
-}
-
-function lowerCase(host: string): string {
-  return host.toLowerCase()
 }

@@ -82,7 +82,10 @@ function take(places: Map<string, Place>, place: Place, problems: IngressProblem
   }
 }
 
-/** One canary for each place, as in ingress-nginx. */
+/**
+ * One canary for each place, as in ingress-nginx. It must be of the main Ingress's namespace, or
+ * "canary-weight: 100" would be a way to take over another's host.
+ */
 function joinCanary(
   places: ReadonlyMap<string, Place>,
   { owner, options }: Omit<Canary, "rule">,
@@ -91,9 +94,12 @@ function joinCanary(
   for (const rule of owner.rules) {
     if (rule.rank !== "rule" && rule.rank !== "catch-all") continue
     const text = `${rule.host || "*"}${rule.path}`
+    const { namespace } = owner.ingress.meta
     const place = places.get(rule.place)
-    if (place === undefined || place.rule.target.type !== "backend") {
-      const message = `no Ingress that is no canary has ${text}; the canary gets nothing`
+    const isMain =
+      place?.rule.target.type === "backend" && place.owner.ingress.meta.namespace === namespace
+    if (place === undefined || !isMain) {
+      const message = `no other Ingress of namespace ${namespace} has ${text}; it gets nothing`
       problems.push(problemOf(owner.ingress, warning("CanaryWithoutMain", message)))
     } else if (place.canary !== undefined) {
       const other = keyOf(place.canary.owner.ingress.meta)

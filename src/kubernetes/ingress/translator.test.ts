@@ -282,6 +282,15 @@ describe("canary", () => {
     expect(reasons(web.translation)).toEqual(["a/canary: CanaryWithoutMain"])
   })
 
+  test("of another namespace cannot take a host over", () => {
+    const web = edge(
+      ingress("a/main", [["Prefix /", "main"]]) +
+        ingress("b/canary", [["Prefix /", "b"]], { canary: "true", "canary-weight": "100" }),
+    )
+    expect(web.ask("k8s.com/")).toBe("a/main:80")
+    expect(reasons(web.translation)).toEqual(["b/canary: CanaryWithoutMain"])
+  })
+
   test("whose Service is missing leaves all to the main one", () => {
     const web = edge(
       ingress("a/main", [["Prefix /", "main"]]) +

@@ -62,11 +62,11 @@ export class IngressTranslator {
     const ingresses = [...view.ingresses.values()].filter((each) => isOurs(each, classes))
     ingresses.sort(byAge)
     const rules = ingresses.map((ingress) => this.#rulesOf(ingress))
-    const certificates = this.#certificates.find(ingresses, view.secrets)
+    const tls = this.#certificates.find(ingresses, view.secrets)
     const problems = rules.flatMap(({ ingress, findings }) =>
       findings.map((finding) => problemOf(ingress, finding)),
     )
-    problems.push(...certificates.problems)
+    problems.push(...tls.problems)
     const places = placesOf(rules, problems)
     const { poolTemplate: template, crossNamespaceSecrets, servesTls } = settings
     const pools = new PoolTable(view, { template, problems })
@@ -78,11 +78,11 @@ export class IngressTranslator {
       places,
       problems,
     })
-    const tlsHosts = servesTls ? certificates.hosts : new Set<string>()
+    const tlsHosts = servesTls ? tls.hosts : new Set<string>()
     return {
       routes: routesOf(places.values(), { pools, access, tlsHosts }),
       pools: pools.pools,
-      certificates: certificates.certificates,
+      certificates: tls.certificates,
       problems: distinct(problems),
       ingresses,
       secretsWanted: secretsOf(rules),
