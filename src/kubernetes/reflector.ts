@@ -16,8 +16,8 @@
  *   fails half-way changes nothing and nobody sees an object vanish that is still there.
  *
  * Unlike client-go, lists ask for the newest state (resourceVersion ""), not for whatever a
- * server's cache holds ("0"): an edge that restarts must not go back to endpoints that are gone, and
- * two edges are no load.
+ * server's cache holds ("0"): an edge that restarts must not go back to endpoints that are gone,
+ * and two edges are no load.
  *
  * Whatever fails, what is known stays known. Only a 404, which says that the resource itself is not
  * there (no such CRD), and says so again a while later, empties the copy.
