@@ -13,7 +13,7 @@ const LEASE_S_MIN = 2
 const KERNEL_LATE_MS = 500
 /**
  * Each is a message to the kernel, and one from it to everybody on the host who follows addresses;
- * measured: 10 µs for IPv4 and 60 µs for IPv6 with 2,000 addresses.
+ * measured: 10 µs with 2,000 addresses.
  */
 const RENEWALS_PER_S_MAX = 1000
 /** Three refreshes may fail or be late before the address goes. */
@@ -40,7 +40,7 @@ export function leaseOf(config: {
   return { seconds, refreshMs: (seconds * 1000) / REFRESHES_PER_LEASE }
 }
 
-/** A lease for `count` addresses that each have one: longer where renewing them would cost much. */
+/** A lease for many: longer where renewing so many IPv4 addresses, each its own, would cost much. */
 export function leaseFor(count: number, lease: Lease): Lease {
   const secondsMin = Math.ceil((count * REFRESHES_PER_LEASE) / RENEWALS_PER_S_MAX)
   const seconds = Math.max(lease.seconds, secondsMin)
