@@ -92,7 +92,7 @@ export class NetlinkSocket {
   }
 
   /**
-   * Sends many requests in few system calls, each done by the kernel whatever becomes of the others.
+   * Sends many requests in few system calls; the kernel does each whatever becomes of the others.
    * Returns what it refused, by index; `describe` names a request in its error. Only the last
    * request of a batch asks for an acknowledgement: one each would overflow the socket's buffer.
    */

@@ -40,7 +40,7 @@ export function leaseOf(config: {
   return { seconds, refreshMs: (seconds * 1000) / REFRESHES_PER_LEASE }
 }
 
-/** A lease for many: longer where renewing so many IPv4 addresses, each its own, would cost much. */
+/** A lease that each of `count` addresses has: longer where renewing them would cost much. */
 export function leaseFor(count: number, lease: Lease): Lease {
   const secondsMin = Math.ceil((count * REFRESHES_PER_LEASE) / RENEWALS_PER_S_MAX)
   const seconds = Math.max(lease.seconds, secondsMin)

@@ -47,7 +47,7 @@ const CASES: readonly [what: string, hex: string, message: NeighborMessage][] = 
   ],
 ]
 
-/** RFC 1071 over the pseudo-header, written out once more so that the codec is not its own judge. */
+/** RFC 1071 over the pseudo-header, once more, so that the codec is not its own judge. */
 function withChecksum(hex: string): string {
   const plain = hex.replace(/\s/g, "").replace("SSSS", "0000")
   const bytes = bytesOf(plain)

@@ -197,7 +197,7 @@ export function unsolicitedAdvertisement(mac: Mac, address: Address): NeighborAd
   return { type: "advertisement", ...addresses, mac, isSolicited: false, isOverriding: true }
 }
 
-/** RFC 4861 §7.2.4; a sender without an address (it looks for duplicates) is told with all others. */
+/** RFC 4861 §7.2.4. Who asks without an address (for a duplicate) is told with all others. */
 export function answerTo(asked: NeighborSolicitation, mac: Mac): NeighborAdvertisement {
   const isKnown = asked.source !== ANY_IPV6
   return {

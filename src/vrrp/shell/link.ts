@@ -171,11 +171,12 @@ export class VrrpLink implements LinkRef {
   }
 }
 
+const ICMPV6_TYPE_OFFSET = ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES
 /** Neighbour solicitations and advertisements; other traffic never wakes the thread. */
 const ONLY_NEIGHBORS: readonly FilterInstruction[] = [
   { code: 0x30, jumpTrue: 0, jumpFalse: 0, k: ETHERNET_HEADER_BYTES + 6 }, // ldb next header
   { code: 0x15, jumpTrue: 0, jumpFalse: 4, k: IP_PROTOCOL_ICMPV6 }, // jeq
-  { code: 0x30, jumpTrue: 0, jumpFalse: 0, k: ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES }, // ldb type
+  { code: 0x30, jumpTrue: 0, jumpFalse: 0, k: ICMPV6_TYPE_OFFSET }, // ldb type
   { code: 0x15, jumpTrue: 1, jumpFalse: 0, k: ICMPV6_NEIGHBOR_SOLICITATION },
   { code: 0x15, jumpTrue: 0, jumpFalse: 1, k: ICMPV6_NEIGHBOR_ADVERTISEMENT },
   { code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 0xffff }, // ret: all of it

@@ -1,9 +1,10 @@
 /**
  * Addresses on a tun device that the thread holds open. When the process dies the kernel removes
  * the device and the addresses with it (measured: 4 ms after SIGKILL). It answers ARP for them on
- * the LAN interface as for any address of the host, unless arp_ignore forbids it; solicitations of
- * IPv6 it answers only for the receiving interface's own addresses, so the driver does that, and
- * here the groups are joined to which they are sent. Always /32 or /128, because a shorter prefix would route the LAN into the device.
+ * the LAN interface as for any address of the host, unless arp_ignore forbids it. Solicitations for
+ * IPv6 it answers only where the receiving interface has the address itself, so the driver does
+ * that, and here the groups are joined to which they are sent. Always /32 or /128, because a
+ * shorter prefix would route the LAN into the device.
  *
  * A process that hangs instead of dying is what leases are for:
  *
