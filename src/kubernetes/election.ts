@@ -1,8 +1,8 @@
 /**
  * Which edge writes to the API: the one that holds a Lease (coordination.k8s.io/v1).
  *
- * The rules are those of client-go's leaderelection, so that people who know it find nothing new:
- * a lease of 15 s, renewed every 2 s; who could not renew it for 10 s stops; the others take it when
+ * The rules are those of client-go's leaderelection, so that people who know it find nothing new: a
+ * lease of 15 s, renewed every 2 s; who could not renew it for 10 s stops; the others take it when
  * they have seen no change of it for its whole duration. That time is counted on the observer's own
  * monotonic clock from the moment it saw the last change, so no two clocks are ever compared; the
  * times in the object are for people. Every write names the version it is based on, so of two edges

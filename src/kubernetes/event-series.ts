@@ -2,8 +2,8 @@
  * Events as objects of the API (core/v1), repeated ones counted instead of added.
  *
  * As client-go's recorder does: the same Event about the same object within ten minutes is the one
- * that is there with a higher count, and about one object at most 25 new ones are made in that time,
- * so that a Service that changes its mind all day does not fill etcd.
+ * that is there with a higher count, and about one object at most 25 new ones are made in that
+ * time, so that a Service that changes its mind all day does not fill etcd.
  */
 import { after, type Instant } from "../net/time.ts"
 import type { Json, Write } from "./writes.ts"

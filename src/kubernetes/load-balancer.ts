@@ -1,10 +1,11 @@
 /**
- * A LoadBalancer Service as streams: one for each TCP port, bound to all of the Service's addresses,
- * with a pool whose servers are the pods behind that port.
+ * A LoadBalancer Service as streams: one for each TCP port, bound to all of the Service's
+ * addresses, with a pool whose servers are the pods behind that port.
  *
  * The pool is a template: it names the Service's port in `kubernetes` and has no servers; whoever
- * keeps pools filled from EndpointSlices (`endpoints.ts`) fills it too. The way goes straight to the
- * pods, so neither node ports (`allocateLoadBalancerNodePorts`) nor externalTrafficPolicy matter.
+ * keeps pools filled from EndpointSlices (`endpoints.ts`) fills it too. The way goes straight to
+ * the pods, so neither node ports (`allocateLoadBalancerNodePorts`) nor externalTrafficPolicy
+ * matter.
  *
  * Each problem is said, none is fatal to the other ports: a protocol that is not served yet, a port
  * of an address that the file or an older Service has already.
@@ -43,7 +44,8 @@ export function serviceListeners(query: ListenersQuery): ServiceListeners {
   const pools: PoolConfig[] = []
   for (const port of service.ports) {
     if (port.protocol !== "TCP") {
-      const message = `port ${port.port}/${port.protocol} is not served: only TCP is, in this version`
+      const which = `${port.port}/${port.protocol}`
+      const message = `port ${which} is not served: only TCP is, in this version`
       problems.push({ type: "ProtocolNotServed", message })
       continue
     }

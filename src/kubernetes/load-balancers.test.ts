@@ -250,7 +250,7 @@ describe("LoadBalancers", () => {
     expect(bench.settle()).toEqual(["late status", "Normal IPAllocated late"])
   })
 
-  test("gives nothing before all that a predecessor may have promised to has another version", () => {
+  test("gives nothing before all that may have a promise has another version", () => {
     const bench = new Bench().put("one").put("two").writer("edge-b/1")
     const touches = bench.take()
     const touch = {

@@ -1,6 +1,6 @@
 /**
- * All LoadBalancer Services of the cluster: what they are served with on this edge, and, on the edge
- * that writes, what is given to them and told to the API.
+ * All LoadBalancer Services of the cluster: what they are served with on this edge, and, on the
+ * edge that writes, what is given to them and told to the API.
  *
  * The two halves meet only in the API. *Serving* is a function of what the view shows (addresses in
  * status, the condition that names the virtual router, the pools), so that both edges serve the
@@ -141,7 +141,9 @@ export class LoadBalancers {
     this.#reviewAll()
   }
 
-  /** What is to be written now, to be passed on at once: an address counts as promised from here. */
+  /**
+   * What is to be written now, to be passed on at once: an address counts as promised from here.
+   */
   takeWrites(clock: Clock): Write[] {
     if (this.#term === undefined) return []
     this.#takeDue(clock.now)

@@ -1,13 +1,14 @@
 /**
  * What is still to be written to the API, in which order and how fast.
  *
- * A wish for an object replaces an older wish for the same one: only the last counts. One request at
- * a time goes out for an object, a few for all, at most 50 a second with a burst of 100, so that an
- * edge that takes over a large cluster does not push the API server over. Events come last.
+ * A wish for an object replaces an older wish for the same one: only the last counts. One request
+ * at a time goes out for an object, a few for all, at most 50 a second with a burst of 100, so that
+ * an edge that takes over a large cluster does not push the API server over. Events come last.
  *
  * A server that is busy or away (429, 5xx, no answer) makes everything wait, ever longer; the wish
- * is kept. A contradiction (409, 404) ends the wish: whoever wished it sees the new state and thinks
- * again. What the server refuses (403, 422) ends it too and is told, with the missing RBAC rule.
+ * is kept. A contradiction (409, 404) ends the wish: whoever wished it sees the new state and
+ * thinks again. What the server refuses (403, 422) ends it too and is told, with the missing RBAC
+ * rule.
  */
 import { after, earlier, type Instant } from "../net/time.ts"
 import { type ApiFailure, describeFailure } from "./api-failure.ts"

@@ -4,9 +4,9 @@
  *
  * Addresses are whole numbers here, as they are for whoever writes "192.168.1.240-192.168.1.250".
  * The ranges are kept sorted, disjoint and joined where they touch, so that the lowest member from
- * some number on is found by looking at each range once. As in MetalLB, a CIDR stands for all of its
- * addresses, the first and the last included: a /32 route is not a subnet and needs no broadcast
- * address. Who wants them spared has `avoidBuggyIPs`.
+ * some number on is found by looking at each range once. As in MetalLB, a CIDR stands for all of
+ * its addresses, the first and the last included: a /32 route is not a subnet and needs no
+ * broadcast address. Who wants them spared has `avoidBuggyIPs`.
  */
 import { type Address, addressBytes, addressFromBytes, parseAddress } from "../../net/address.ts"
 

@@ -3,8 +3,8 @@
  *
  * They are MetalLB's: an address is shared by Services that name the same sharing key and have no
  * port and protocol in common. Its third rule (with externalTrafficPolicy Local, the same pods) is
- * about the node that announces an address having pods of all of them; the edge goes straight to the
- * pods, wherever they are, so here it has no reason to be.
+ * about the node that announces an address having pods of all of them; the edge goes straight to
+ * the pods, wherever they are, so here it has no reason to be.
  */
 import type { Address } from "../../net/address.ts"
 import { keyOf, type ObjectKey, type Service } from "../objects.ts"

@@ -306,7 +306,7 @@ const step = fc.record({
   pool: fc.nat(2),
 })
 
-test("Allocator never plans one address for two that do not share it, in any order of events", () => {
+test("Allocator never plans one address for two that do not share it, in any order", () => {
   const ranges = [["192.0.2.1-192.0.2.4"], ["192.0.2.2-192.0.2.5"], ["192.0.2.1-192.0.2.2"]]
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {

@@ -2,15 +2,15 @@
  * Gives addresses to Services (IPAM).
  *
  * What stands in the status of a Service is the truth, and this machine only remembers it: an
- * address that a Service has stays its own until the Service itself asks for another, and then until
- * the other can be had. All that the cluster already uses is known before anything is given out,
- * because giving begins with `setGiving(true)`, which is said when the caches are complete and this
- * edge is the one that writes (`election.ts`, `fence.ts`).
+ * address that a Service has stays its own until the Service itself asks for another, and then
+ * until the other can be had. All that the cluster already uses is known before anything is given
+ * out, because giving begins with `setGiving(true)`, which is said when the caches are complete and
+ * this edge is the one that writes (`election.ts`, `fence.ts`).
  *
- * Between the decision and the moment the API server shows it, an address is *planned*. Once a write
- * with it has left (`asked`), it stays reserved for this version of the Service whatever else is
- * decided: the write may still arrive, even if its answer was lost. Every write names the version it
- * is based on, so it is dead as soon as a newer one has been seen.
+ * Between the decision and the moment the API server shows it, an address is *planned*. Once a
+ * write with it has left (`asked`), it stays reserved for this version of the Service whatever else
+ * is decided: the write may still arrive, even if its answer was lost. Every write names the
+ * version it is based on, so it is dead as soon as a newer one has been seen.
  *
  * The choice is the same on both edges: Services in the order of their creation, pools in the order
  * of `pools.ts`, an address that may be shared before a new one, and then the lowest that is free.

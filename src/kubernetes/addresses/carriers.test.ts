@@ -17,7 +17,7 @@ function carried(record: string, wish = "") {
 }
 
 describe("carrierOf()", () => {
-  test("takes the user's word, then the record, of the oldest that names a router of the pool", () => {
+  test("takes the user's word, then the record, of the oldest that names a valid one", () => {
     expect(carrierOf(ONE, [carried("a", "b")], pool)).toBe("b")
     expect(carrierOf(ONE, [carried("a", "gone")], pool)).toBe("a")
     expect(carrierOf(ONE, [carried("gone"), carried("c")], pool)).toBe("c")

@@ -3,9 +3,9 @@
  *
  * The condition `causeway.dev/VirtualRouter` of the Services that have the address says so, so that
  * both edges agree without talking to each other: the writer records its choice in the same write
- * that puts the address into the status. Whoever reads a Service without it (an address that MetalLB
- * gave out, a router that is no longer configured) computes the same fallback from the address, and
- * the writer then records just that: what carries traffic is not moved.
+ * that puts the address into the status. Whoever reads a Service without it (an address that
+ * MetalLB gave out, a router that is no longer configured) computes the same fallback from the
+ * address, and the writer then records just that: what carries traffic is not moved.
  *
  * A condition and not an annotation, because it is written atomically with the address and with no
  * more rights than the status needs. The annotation `causeway.dev/virtual-router` is the user's, to

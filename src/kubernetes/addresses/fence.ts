@@ -8,7 +8,8 @@
  * predecessor can have promised an address only to a Service that lacked something. So the new
  * writer lists all Services anew, touches each of those (a condition with its own term), and waits
  * until it sees every one in another version: from then on whatever the predecessor sent has either
- * arrived, and was seen, or is dead. What came into being after the list, the predecessor never saw.
+ * arrived, and was seen, or is dead. What came into being after the list, the predecessor never
+ * saw.
  *
  * With this, two edges do not give one address twice even when all clocks and limits fail them.
  */
@@ -21,7 +22,9 @@ export class Fence {
   /** Versions that a predecessor may know, by Service. */
   readonly #waiting = new Map<ObjectKey, string>()
 
-  /** @param unsettled Services to which a predecessor may have promised something, freshly listed. */
+  /**
+   * @param unsettled Services to which a predecessor may have promised something, freshly listed.
+   */
   raise(unsettled: readonly Service[]): void {
     this.#waiting.clear()
     for (const { meta } of unsettled) this.#waiting.set(keyOf(meta), versionOf(meta))

@@ -2,9 +2,9 @@
  * The pools that addresses are given out from: those of the file (`[[address_pool]]`) and the
  * cluster's MetalLB objects, so that a cluster that used MetalLB needs no edits.
  *
- * What does not fit together is reported and decided once, here: the file wins over the cluster, and
- * the pool that comes first wins an address that is in two of them. The order is the file's, then
- * MetalLB's by name, the same on both edges.
+ * What does not fit together is reported and decided once, here: the file wins over the cluster,
+ * and the pool that comes first wins an address that is in two of them. The order is the file's,
+ * then MetalLB's by name, the same on both edges.
  */
 import type { AddressPoolConfig, VrrpConfig } from "../../config/config.ts"
 import type { L2Advertisement, Labels, MetalLbPool, PoolScope, Service } from "../objects.ts"
@@ -182,7 +182,8 @@ function selects({ pools, poolSelectors }: L2Advertisement, { meta }: MetalLbPoo
 function nameTaken({ meta }: MetalLbPool, same: AddressPool): PoolProblem {
   const pool = meta.name
   if (same.origin === "file") {
-    const message = `[[address_pool]] "${pool}" of the file is used; ${meta.namespace}/${pool} is not`
+    const its = `${meta.namespace}/${pool}`
+    const message = `[[address_pool]] "${pool}" of the file is used; ${its} is not`
     return { type: "shadowed", pool, message }
   }
   const message = poolSays(

@@ -2,8 +2,8 @@
  * What a Service of type LoadBalancer asks for, read from its spec and its annotations.
  *
  * MetalLB's annotations mean what they mean there, under both of its prefixes; Causeway's own have
- * the same names and come first. A bad value is a problem with a name, never a guess: a Service that
- * asks for something unreadable keeps what it has and gets nothing new until it is mended.
+ * the same names and come first. A bad value is a problem with a name, never a guess: a Service
+ * that asks for something unreadable keeps what it has and gets nothing new until it is mended.
  */
 import type { KubernetesConfig } from "../../config/config.ts"
 import { type Address, parseAddress } from "../../net/address.ts"
@@ -120,7 +120,7 @@ function checkFamilies(
     const message = `it asks for ${stranger}, but its ipFamilies are ${ipFamilies.join(", ")}`
     problems.push({ type: "family_mismatch", message })
   } else if (ipFamilyPolicy === "RequireDualStack" && families.length < 2) {
-    const message = `it asks for ${addresses.join()} alone, but requires an address of both families`
+    const message = `it asks for ${addresses.join()} alone, but requires one of both families`
     problems.push({ type: "family_mismatch", message })
   }
 }

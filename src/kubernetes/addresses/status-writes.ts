@@ -3,10 +3,10 @@
  * as it is now, or nothing when all is said.
  *
  * Everything is in the status, so one write says all of it at once and needs no other right, and
- * each write is based on the version it looked at. Compared is what the API shows, as it shows it: a
- * server before 1.30 drops `ipMode`, and no order of the list is asked for. Conditions are patched
- * strategically, by their type, so those of others stay as they are. An Event goes out with the
- * change of the condition that it explains, so a restarted edge does not repeat what is known.
+ * each write is based on the version it looked at. Compared is what the API shows, as it shows it:
+ * a server before 1.30 drops `ipMode`, and no order of the list is asked for. Conditions are
+ * patched strategically, by their type, so those of others stay as they are. An Event goes out with
+ * the change of the condition that it explains, so a restarted edge does not repeat what is known.
  */
 import type { Address } from "../../net/address.ts"
 import type { Condition, Service } from "../objects.ts"

@@ -39,7 +39,9 @@ export class WritePace {
     return isSame ? "again" : "first"
   }
 
-  /** Nothing is left to ask for. The step is remembered: should it be undone, it is a repetition. */
+  /**
+   * Nothing is left to ask for. The step is remembered: should it be undone, it is a repetition.
+   */
   settle(key: ObjectKey, now: Instant): void {
     const known = this.#asked.get(key)
     if (known !== undefined && now >= known.againAt) this.#asked.delete(key)

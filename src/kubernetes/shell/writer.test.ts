@@ -101,7 +101,8 @@ describe("Writer", () => {
     const failure = { kind: "status", code: 403, reason: "Forbidden", message: "" } as const
     await bench.answer({ ok: false, failure: { ...failure, retryAfterMs: undefined } })
     expect(bench.refusals).toEqual([
-      'Cannot patch services/status for shop/a: 403 Forbidden; the role lacks "patch services/status"',
+      "Cannot patch services/status for shop/a: 403 Forbidden; " +
+        'the role lacks "patch services/status"',
     ])
   })
 })
