@@ -53,7 +53,7 @@ export function serviceListeners(query: ListenersQuery): ServiceListeners {
       .map((address) => ({ address, port: port.port }))
       .filter((endpoint) => isFree(endpoint, query, problems))
     if (bind.length === 0) continue
-    streams.push(streamOf(service, port, bind))
+    streams.push(streamOf(query, port, bind))
     pools.push(poolOf(query, port))
   }
   return { streams, pools, problems }
@@ -72,12 +72,16 @@ function isFree(endpoint: Endpoint, query: ListenersQuery, problems: PortProblem
   return false
 }
 
-function streamOf(service: Service, port: ServicePort, bind: readonly Endpoint[]): StreamConfig {
-  const name = listenerName(service, port)
+function streamOf(
+  query: ListenersQuery,
+  port: ServicePort,
+  bind: readonly Endpoint[],
+): StreamConfig {
+  const { service } = query
   return {
-    name,
+    name: listenerName(service, port),
     bind,
-    pool: name,
+    pool: poolName(query, port),
     idleTimeoutMs: 600_000,
     maxConnections: 16_384,
     acceptProxyProtocol: [],
@@ -90,12 +94,23 @@ function poolOf({ service, request }: ListenersQuery, port: ServicePort): PoolCo
   const { namespace, name } = service.meta
   return {
     ...SERVICE_POOL,
-    name: listenerName(service, port),
+    name: poolName({ service, request }, port),
     // By the client's address, so that it also holds on the other edge and after a restart.
     balance: service.sessionAffinity === "ClientIP" ? "source" : "round_robin",
     kubernetes: { namespace, service: name, port: portRef(port), reach: "pod" },
     proxyProtocol: request.proxyProtocol,
   }
+}
+
+/** A Service may also stand behind an Ingress: what is not as usual has a name of its own. */
+function poolName(
+  { service, request }: Pick<ListenersQuery, "service" | "request">,
+  port: ServicePort,
+): string {
+  const { proxyProtocol } = request
+  const affinity = service.sessionAffinity === "ClientIP" ? "+source" : ""
+  const proxy = proxyProtocol === "off" ? "" : `+proxy=${proxyProtocol}`
+  return `${listenerName(service, port)}${affinity}${proxy}`
 }
 
 function portRef({ name, port }: Pick<ServicePort, "name" | "port">): string | number {
