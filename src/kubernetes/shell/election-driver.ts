@@ -93,7 +93,8 @@ export class ElectionDriver {
     }
     const { resourceVersion } = action
     const object = leaseObject(lease, action.spec, { epochMs: Date.now(), resourceVersion })
-    return await client.update(path, object, { timeoutMs })
+    // A patch: labels and owners stay as they are, and RBAC grants no "update".
+    return await client.patch(path, object, { timeoutMs })
   }
 }
 
