@@ -10,8 +10,9 @@ export type WrittenResource = "services" | "endpointslices" | "ingresses" | "lea
 export type Write =
   /**
    * JSON merge patch (RFC 7396), or Kubernetes' strategic one, which merges a list such as
-   * `status.conditions` by its key and so leaves the entries of others alone. With `resourceVersion` the server answers 409 when the object has
-   * changed since; the machine then sees the new state and thinks again.
+   * `status.conditions` by its key and so leaves the entries of others alone. With
+   * `resourceVersion` the server answers 409 when the object has changed since; the machine then
+   * sees the new state and thinks again.
    */
   | {
       readonly type: "patch"
