@@ -336,7 +336,7 @@ describe("LoadBalancers", () => {
     })
     const { streams, pools } = bench.edge.contribution()
     expect(pools[0]).toMatchObject({
-      name: "shop/web:80",
+      name: "shop/web:80+source+proxy=v2",
       balance: "source",
       proxyProtocol: "v2",
       kubernetes: { namespace: "shop", service: "web", port: 80, reach: "pod" },
