@@ -130,6 +130,13 @@ export class Daemon implements AdminBackend {
 
   /** Throws when a socket cannot be opened: an edge that cannot serve must not start. */
   async start(): Promise<void> {
+    const started = this.#start()
+    // What the cluster tells meanwhile waits for it.
+    this.#reloading = started.catch(() => undefined)
+    await started
+  }
+
+  async #start(): Promise<void> {
     const config = this.#config
     this.#tls.use(this.#tls.load(config))
     this.#warnings = [...this.#warnings, ...this.#tls.warnings]
