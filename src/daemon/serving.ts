@@ -74,7 +74,7 @@ export class Serving {
     this.#open(added, ownPorts)
   }
 
-  /** `streams` whose sockets are open or could be opened; who could not is told of by `onFailed`. */
+  /** `streams` whose sockets are or could be opened; who could not is told of by `onFailed`. */
   listenable(
     streams: Config["streams"],
     onFailed: (stream: string, reason: string) => void,

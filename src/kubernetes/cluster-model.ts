@@ -1,7 +1,7 @@
 /**
- * All that follows from the cluster's objects and the file's configuration, in one place and without
- * a clock or a socket: what is to be served (`contribution`), what is to be written, what the status
- * tells. `daemon/cluster/` hands it the changes of the mirror and carries out what it says.
+ * All that follows from the cluster's objects and the file's configuration, in one place and
+ * without a clock or a socket: what is to be served (`contribution`), what is to be written, what
+ * the status tells. `daemon/cluster/` hands it the changes of the mirror and does what it says.
  *
  * Two ways lead to the data threads. Endpoints take the short one: `changed` returns the pools that
  * are others now. Everything else waits for `rebuild`, which works out the whole.

@@ -193,7 +193,7 @@ export interface MetalLbPool {
   readonly allocateTo: PoolScope | undefined
 }
 
-/** Who may use a pool (`spec.serviceAllocation`). Lower priority numbers win; 0 = none given, last. */
+/** Who may use a pool (`spec.serviceAllocation`). Low priority numbers win; 0: none given, last. */
 export interface PoolScope {
   readonly priority: number
   readonly namespaces: readonly string[]

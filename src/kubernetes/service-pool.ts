@@ -1,7 +1,7 @@
 /**
  * What all pools of Services have in common: everything that the Service does not say is as in a
- * `[[pool]]` that does not say it, but for the other servers that are tried. Pods go in numbers when
- * a Deployment rolls, and a client should not meet two dead ones in a row.
+ * `[[pool]]` that does not say it, but for the other servers that are tried. Pods go in numbers
+ * when a Deployment rolls, and a client should not meet two dead ones in a row.
  */
 import type { PoolConfig } from "../config/config.ts"
 

@@ -1,6 +1,7 @@
 /**
- * Whether the mirror has seen what a fresh, consistent list of the Services says. A new writer gives
- * out addresses only then: what its predecessor wrote last may not have come through the watch yet.
+ * Whether the mirror has seen what a fresh, consistent list of the Services says. A new writer
+ * gives out addresses only then: what its predecessor wrote last may not have come through the
+ * watch yet.
  */
 import type { ApiFailure } from "../../kubernetes/api-failure.ts"
 import type { ObjectKey, Service } from "../../kubernetes/objects.ts"
