@@ -166,7 +166,7 @@ test("neededRules() stays within the namespaces that are watched", () => {
   ])
   expect(rules).toContain("list core/secrets in release")
   expect(rules).toContain("list core/secrets in training")
-  expect(rules).toContain("update coordination.k8s.io/leases edge in release")
+  expect(rules).toContain("patch coordination.k8s.io/leases edge in release")
 })
 
 test("formatRule() writes a rule as it stands in a Role", () => {
@@ -177,7 +177,7 @@ test("formatRule() writes a rule as it stands in a Role", () => {
     '- apiGroups: ["coordination.k8s.io"]',
     '  resources: ["leases"]',
     '  resourceNames: ["causeway"]',
-    '  verbs: ["get", "update"]',
+    '  verbs: ["get", "patch"]',
     '- apiGroups: [""]',
     '  resources: ["services/status"]',
     '  verbs: ["patch"]',

@@ -176,7 +176,7 @@ const TABLE: readonly TableRule[] = [
   },
   // A name is of no use to create: the object is not there yet.
   { ...LEASES, verbs: ["create"], features: WRITING },
-  { ...LEASES, verbs: ["get", "update"], features: WRITING, isNamed: true },
+  { ...LEASES, verbs: ["get", "patch"], features: WRITING, isNamed: true },
   {
     ...{ group: CORE, path: "services", verbs: ["create", "patch", "delete"], where: "published" },
     features: ["publish"],
