@@ -31,7 +31,7 @@ import type { TrackedState } from "../vrrp/tracking.ts"
 import { AccessLog } from "./access-log.ts"
 import { addressMark } from "./address-mark.ts"
 import { Cluster, checkClusterAccess, hasCluster } from "./cluster/cluster.ts"
-import { EffectiveConfig } from "./cluster/effective-config.ts"
+import { ClusterServing } from "./cluster/cluster-serving.ts"
 import { publishedServers } from "./cluster/published-servers.ts"
 import { DataThreads } from "./data-threads.ts"
 import { Notifier } from "./notifier.ts"
@@ -52,6 +52,7 @@ import { VrrpThread } from "./vrrp-thread.ts"
 
 const WATCH_INTERVAL_MS = 200
 const DRAIN_POLL_MS = 20
+const LISTEN_AGAIN_MS = 5_000
 /** How long a start waits for the API server before it goes on with what the disk has. */
 const CLUSTER_WAIT_MS = 3_000
 /** Notify programs get this long at the end before the process goes anyway. */
@@ -88,10 +89,9 @@ export class Daemon implements AdminBackend {
   #file: Config
   /** What runs: the file's, and what the cluster adds. */
   #config: Config
-  readonly #effective = new EffectiveConfig()
+  readonly #clusterServing: ClusterServing
   #cluster: Cluster | undefined
-  /** Streams of Services whose sockets could not be opened, and why. */
-  #refusedStreams: ReadonlyMap<string, string> = new Map()
+  #listenAgain: ReturnType<typeof setTimeout> | undefined
   #waitingPools = new Map<string, PoolConfig>()
   #loadedAt = Date.now()
   #generation = 0
@@ -119,6 +119,11 @@ export class Daemon implements AdminBackend {
     })
     this.#checker = new HealthChecker({ onChange: (id, change) => this.#healthChanged(id, change) })
     this.#serving = new Serving({ threads: this.#threads, checker: this.#checker, tls: this.#tls })
+    this.#clusterServing = new ClusterServing({
+      serving: this.#serving,
+      tls: this.#tls,
+      log: this.#log,
+    })
     this.#trackers = new Trackers(
       (tracked) => this.#trackedState(tracked),
       (router, tracking) => this.#vrrp?.post({ type: "tracking", router, tracking }),
@@ -148,7 +153,7 @@ export class Daemon implements AdminBackend {
     this.#accessLog.configure(config.log)
     const [cluster] = await Promise.all([this.#startCluster(config), threads])
     this.#cluster = cluster
-    this.#config = this.#merged(config)
+    this.#config = this.#clusterServing.merge(config, cluster?.contribution)
     await this.#apply(this.#config, undefined)
     this.#watch = setInterval(() => this.#watchThreads(), WATCH_INTERVAL_MS)
     this.#isReady = true
@@ -247,7 +252,7 @@ export class Daemon implements AdminBackend {
           certificates: this.#tls.certificates(http.name),
         }),
       ),
-      kubernetes: this.#cluster?.status(this.#refusedStreams) ?? null,
+      kubernetes: this.#cluster?.status(this.#clusterServing.refusedStreams) ?? null,
       threads: {
         data: this.#threads.count,
         data_restarts: this.#threads.restarts,
@@ -307,7 +312,7 @@ export class Daemon implements AdminBackend {
     else if (hasCluster(file)) await this.#cluster.configure(file)
     this.#tls.use(tls)
     this.#file = file
-    this.#config = this.#merged(file)
+    this.#config = this.#clusterServing.merge(file, this.#cluster?.contribution)
     await this.#apply(this.#config, previous)
     await left?.stop()
     left?.dropRoutes()
@@ -319,7 +324,7 @@ export class Daemon implements AdminBackend {
       log: this.#log,
       stateDir: stateDirectory(file),
       onPools: (changed) => this.#poolsChanged(changed),
-      onContribution: () => this.#enqueue("The cluster's state", () => this.#applyCluster()),
+      onContribution: () => this.#contributionChanged(),
       serversOf: (pool) =>
         publishedServers(this.#serving.registry.servers(pool), this.#threads.board),
     })
@@ -327,40 +332,19 @@ export class Daemon implements AdminBackend {
     return cluster
   }
 
-  /** With what the cluster adds, as far as it can be listened to. */
-  #merged(file: Config): Config {
-    const contribution = this.#cluster?.contribution
-    if (contribution === undefined) return file
-    const unusable = this.#tls.useCluster({
-      listeners: new Set(file.http.filter(({ ingress }) => ingress).map(({ name }) => name)),
-      certificates: contribution.certificates,
-      pools: contribution.pools,
-    })
-    const merged = this.#effective.of(file, contribution)
-    const refused = new Map<string, string>()
-    const streams = this.#serving.listenable(merged.streams, (stream, reason) => {
-      refused.set(stream, reason)
-      if (this.#refusedStreams.get(stream) === reason) return
-      this.#log.warn("kubernetes", "Cannot listen for a Service", { stream, reason })
-    })
-    this.#refusedStreams = refused
-    for (const [pool, reason] of unusable) {
-      this.#log.warn("kubernetes", "TLS of a pool cannot be used", { pool, reason })
-    }
-    return {
-      ...merged,
-      streams,
-      // Better nobody than somebody in plain text.
-      pools: merged.pools.map((pool) =>
-        unusable.has(pool.name) ? { ...pool, servers: [] } : pool,
-      ),
-    }
-  }
-
   async #applyCluster(): Promise<void> {
     const previous = this.#config
-    this.#config = this.#merged(this.#file)
+    this.#config = this.#clusterServing.merge(this.#file, this.#cluster?.contribution)
     await this.#run(this.#config, previous)
+    if (this.#clusterServing.refusedStreams.size === 0) return
+    // Somebody else has the port: it may be given up without anybody telling us.
+    clearTimeout(this.#listenAgain)
+    this.#listenAgain = setTimeout(() => this.#contributionChanged(), LISTEN_AGAIN_MS)
+    this.#listenAgain.unref()
+  }
+
+  #contributionChanged(): void {
+    this.#enqueue("The cluster's state", () => this.#applyCluster())
   }
 
   /** Endpoints: pools that are others now. Those that wait go together. */
@@ -369,11 +353,11 @@ export class Daemon implements AdminBackend {
     for (const pool of changed) this.#waitingPools.set(pool.name, pool)
     if (isQueued) return
     this.#enqueue("Endpoints", async () => {
-      const pools = this.#waitingPools
+      const waiting = this.#waitingPools
       this.#waitingPools = new Map()
-      const config = this.#config
-      this.#config = { ...config, pools: config.pools.map((pool) => pools.get(pool.name) ?? pool) }
-      await this.#serving.setPools([...pools.values()], this.#config)
+      const { config, pools } = this.#clusterServing.withPools(this.#config, waiting)
+      this.#config = config
+      await this.#serving.setPools(pools, config)
       this.#trackers.update()
     })
   }
