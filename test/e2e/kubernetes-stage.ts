@@ -85,10 +85,18 @@ export async function startPod(
         default_type text/plain;
         keepalive_requests 1000000;
         add_header x-client $remote_addr always;
+        add_header x-server ${name} always;
         location / { return 200 "${name} $request_uri\\n"; }
       }`,
   })
   return { name, address, node: `node-${node}`, state: "ready", process }
+}
+
+/** Ends a pod at once, with what it has under way, and takes its address with it. */
+export async function killPod({ podHosts }: KubernetesStage, pod: Pod): Promise<void> {
+  const number = Number(pod.address.split(".")[2])
+  await pod.process.stop({ signal: "SIGTERM" })
+  await podHosts.get(number)?.ip(`address del ${pod.address}/24 dev eth0`)
 }
 
 /** A Service with its slices; returns what writes the slices. */
