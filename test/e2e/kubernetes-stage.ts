@@ -16,6 +16,7 @@ import { createLab, type Lab } from "../lab/lab.ts"
 import type { Lan } from "../lab/lan.ts"
 import { startNginx } from "../lab/nginx.ts"
 import type { ManagedProcess } from "../lab/process.ts"
+import type { KeyPair } from "./certificates.ts"
 
 export const API_ADDRESS = "192.168.1.10"
 
@@ -25,6 +26,8 @@ export interface KubernetesStage {
   readonly a: Host
   readonly b: Host
   readonly client: Host
+  /** Where the API server runs. */
+  readonly master: Host
   readonly server: HostedApiServer
   readonly api: ApiServer
   /** Pods live in these, by number: 1 and 2. */
@@ -45,8 +48,8 @@ export async function createKubernetesStage(
   const a = await join("edge-a", 2)
   const b = await join("edge-b", 3)
   const client = await join("client", 100)
-  const apiHost = await join("api", 10)
-  const server = await startApiServerIn(apiHost, API_ADDRESS, options)
+  const master = await join("api", 10)
+  const server = await startApiServerIn(master, API_ADDRESS, options)
   const podHosts = new Map<number, Host>()
   for (const number of [1, 2]) {
     const node = await join(`node-${number}`, 10 + number)
@@ -61,18 +64,29 @@ export async function createKubernetesStage(
   }
   // What is deployed in every cluster, and what the manifests grant.
   await server.api.apply(await Bun.file(RBAC).text())
-  return { lab, lan, a, b, client, server, api: server.api, podHosts }
+  return { lab, lan, a, b, client, master, server, api: server.api, podHosts }
 }
 
 export interface Pod extends SimulatedPod {
   readonly process: ManagedProcess
 }
 
+export interface PodOptions {
+  readonly node: number
+  /** Last byte of its address. */
+  readonly last: number
+  readonly port?: number
+  /** Serves TLS instead, with this certificate. */
+  readonly tls?: KeyPair
+  /** Further lines of its `server { … }`. */
+  readonly more?: string
+}
+
 /** Starts the pod 10.244.NODE.LAST that answers HTTP on `port` with its name. */
 export async function startPod(
   { podHosts }: KubernetesStage,
   name: string,
-  { node, last, port = 8080 }: { node: number; last: number; port?: number },
+  { node, last, port = 8080, tls, more = "" }: PodOptions,
 ): Promise<Pod> {
   const host = podHosts.get(node)
   if (host === undefined) throw new Error(`No node ${node}`)
@@ -81,11 +95,15 @@ export async function startPod(
   const process = await startNginx(host, {
     http: `
       server {
-        listen ${address}:${port} backlog=4096;
+        listen ${address}:${port} ${tls === undefined ? "" : "ssl"} backlog=4096;
+        ${tls === undefined ? "" : `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key};`}
         default_type text/plain;
         keepalive_requests 1000000;
         add_header x-client $remote_addr always;
         add_header x-server ${name} always;
+        add_header x-host $http_host always;
+        client_max_body_size 0;
+        ${more}
         location / { return 200 "${name} $request_uri\\n"; }
       }`,
   })
@@ -139,10 +157,15 @@ export async function startClusterEdge(
   { api }: Pick<KubernetesStage, "api">,
   host: Host,
   toml: string,
-  options: EdgeOptions & { readonly kubernetes?: string } = {},
+  options: EdgeOptions & {
+    /** Further lines of `[kubernetes]`. */
+    readonly kubernetes?: string
+    /** Default: one for `EDGE_USER`, made now. */
+    readonly kubeconfig?: string
+  } = {},
 ): Promise<Edge> {
-  const path = await api.kubeconfigFile(EDGE_USER)
-  const { kubernetes = "", ...rest } = options
+  const { kubernetes = "", kubeconfig, ...rest } = options
+  const path = kubeconfig ?? (await api.kubeconfigFile(EDGE_USER))
   const table = `\n[kubernetes]\nkubeconfig = ${JSON.stringify(path)}\n${kubernetes}\n`
   return await startEdge(host, `${toml}${table}`, rest)
 }
