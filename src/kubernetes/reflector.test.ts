@@ -259,6 +259,14 @@ describe("Reflector: a watch", () => {
     expect(at(1, failed(2, status(410, "Gone")))).toEqual([stream(3)])
   })
 
+  test("Reflector asks for everything at once when the server that comes back knows no history", () => {
+    const { at, wait } = watching()
+    at(60_000, { type: "ended", request: 1 })
+    at(1, failed(2, REFUSED))
+    expect(wait().actions).toMatchObject([{ type: "watch", request: 4 }])
+    expect(at(1, failed(4, status(410, "Expired")))).toEqual([stream(5)])
+  })
+
   test("Reflector backs off when everything expires again and again", () => {
     const { at, wait } = watching()
     at(60_000, failed(1, status(410)))

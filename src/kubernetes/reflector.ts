@@ -126,6 +126,8 @@ export class Reflector<T> {
   #failures = 0
   /** Watches in a row that the server answered with an error of its own. */
   #serverErrors = 0
+  /** The version was too old, and nothing went well since. */
+  #hasExpired = false
   /** Times in a row that the resource was not there. */
   #absences = 0
   /** Watches in a row that ended in silence. */
@@ -343,6 +345,7 @@ export class Reflector<T> {
 
   #wentWell(): void {
     this.#failures = 0
+    this.#hasExpired = false
     this.#serverErrors = 0
   }
 
@@ -438,10 +441,14 @@ export class Reflector<T> {
     return this.#backOff(isHopeless ? "list" : "watch", now, failure)
   }
 
-  /** At once the first time; a server that expires everything at once is asked more slowly. */
+  /**
+   * At once the first time, also where the server was away before: one that has restarted knows no
+   * old version. One that expires everything at once is asked more slowly.
+   */
   #relistAfterExpiry(now: Instant): ReflectorAction<T>[] {
-    if (this.#failures > 0) return this.#backOff("list", now)
-    this.#failures = 1
+    if (this.#hasExpired) return this.#backOff("list", now)
+    this.#hasExpired = true
+    this.#failures = Math.max(1, this.#failures)
     this.#failure = undefined
     return this.#relist(now)
   }
