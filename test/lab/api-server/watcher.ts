@@ -15,7 +15,7 @@ import { type Change, fullText, type Store } from "./store.ts"
 
 export interface WatchSettings {
   bookmarkIntervalMs: number
-  /** A client that leaves more than this unread is cut. */
+  /** A client that leaves more than this unread is cut; the initial state it may take as it can. */
   pendingBytesMax: number
   /** Default time limit; the real server takes this once to twice. */
   timeoutSecondsMin: number
@@ -93,6 +93,7 @@ class Watch {
   /** Up to here the client has seen everything; nothing older is sent. */
   #revision = 0
   #held = ""
+  #initialLength = 0
   #timers: ReturnType<typeof setTimeout>[] = []
 
   constructor(
@@ -172,7 +173,9 @@ class Watch {
       .list(resource)
       .filter(({ object }) => this.#wants(object))
       .map(({ bare }) => eventLine("ADDED", fullText(resource, bare)))
-    this.#write(lines.join(""))
+    const text = lines.join("")
+    this.#initialLength = text.length
+    this.#write(text)
     if (this.#options.sendInitialEvents === true) {
       this.bookmark({ "k8s.io/initial-events-end": "true" })
     }
@@ -201,7 +204,8 @@ class Watch {
       return
     }
     this.#answer.write(text)
-    if (this.#answer.pendingBytes > this.#settings.pendingBytesMax) this.cut("reset")
+    const limit = this.#settings.pendingBytesMax + this.#initialLength
+    if (this.#answer.pendingBytes > limit) this.cut("reset")
   }
 
   #startTimers(): void {
