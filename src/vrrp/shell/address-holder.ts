@@ -13,7 +13,7 @@ import type { VrrpConfig } from "../../config/config.ts"
 import { monotonicNow } from "../../linux/clock.ts"
 import type { LinkRef } from "../../linux/link-message.ts"
 import { type Address, familyOf, formatPrefix } from "../../net/address.ts"
-import { after, earlier, type Instant } from "../../net/time.ts"
+import { after, earlier, type Instant, instant } from "../../net/time.ts"
 import { leaseFor, leaseOf } from "../lease.ts"
 import { LEAVING_WAIT_MS } from "../messages.ts"
 import { Rota } from "../rota.ts"
@@ -204,7 +204,10 @@ export class AddressHolder {
 
   #renewAt(): Instant | undefined {
     if (this.#renewal === undefined || this.#renewedAt === undefined) return undefined
-    return after(this.#renewedAt, this.#renewal.everyMs)
+    // On a grid that all routers share, so that the kernel finds their leases due together
+    // (ProcessPlacement says why).
+    const { everyMs } = this.#renewal
+    return instant((Math.floor(this.#renewedAt / everyMs) + 1) * everyMs)
   }
 
   #plan(): Renewal {

@@ -46,6 +46,7 @@ export class ProcessPlacement implements Placement {
   /** Undefined: this host's settings do not allow one. */
   readonly #guard: Address | undefined
   readonly #placed = new Map<string, HeldAddress>()
+  #hasGuard = false
   /** Where the IPv6 ones are asked for. */
   #groups: MulticastGroups | undefined
 
@@ -64,7 +65,8 @@ export class ProcessPlacement implements Placement {
 
   hold(addresses: readonly HeldAddress[], link: LinkRef, leaseS: number | undefined): Refusal[] {
     for (const held of addresses) this.#placed.set(formatPrefix(held.prefix), held)
-    if (this.#needsGuard()) this.#holdGuard(leaseS)
+    if (this.#needsGuard() && (!this.#hasGuard || addresses.some(this.#isLeased)))
+      this.#holdGuard(leaseS)
     const specs = addresses.map((held) => this.#spec(held, leaseS))
     const refused = this.#options.rtnetlink.replaceAddresses(this.#device, specs)
     return [...refusalsOf(refused, addresses), ...this.#joinGroups(addresses, link)]
@@ -77,7 +79,10 @@ export class ProcessPlacement implements Placement {
         this.#groups?.leave(solicitedNodeGroup(prefix.address), prefix.address)
     if (this.#placed.size === 0) return this.#removeAll(addresses)
     const places = addresses.map((held) => this.#place(held))
-    if (!this.#needsGuard()) places.push(...this.#guardPlaces())
+    if (!this.#needsGuard()) {
+      places.push(...this.#guardPlaces())
+      this.#hasGuard = false
+    }
     throwIfRefused(this.#options.rtnetlink.deleteAddresses(this.#device, places))
   }
 
@@ -128,8 +133,15 @@ export class ProcessPlacement implements Placement {
     })
   }
 
-  /** Before what hangs on it: the first address of a subnet is the primary one. */
+  readonly #isLeased = (held: HeldAddress) => !this.isLasting(held)
+
+  /**
+   * Before what hangs on it: the first address of a subnet is the primary one. And only together
+   * with other leases: the kernel looks for leases that have run out when the first is due, and not
+   * again within a second (ADDRCONF_TIMER_FUZZ_MAX), so one due a little later would end so late.
+   */
   #holdGuard(leaseS: number | undefined): void {
+    this.#hasGuard = true
     for (const { prefix } of this.#guardPlaces())
       this.#options.rtnetlink.replaceAddress(this.#device, {
         prefix,
@@ -161,6 +173,7 @@ export class ProcessPlacement implements Placement {
   /** What hangs on the guard goes with it, and all of IPv6 when the device goes down (6 ms). */
   #removeAll(addresses: readonly HeldAddress[]): void {
     const { rtnetlink } = this.#options
+    this.#hasGuard = false
     const leased = addresses.filter((held) => !this.isLasting(held))
     const places = [...leased.map((held) => this.#place(held)), ...this.#guardPlaces()]
     const hasIpv6 = addresses.some(({ prefix }) => familyOf(prefix.address) === 6)
