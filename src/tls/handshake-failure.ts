@@ -14,6 +14,8 @@ export type HandshakeFailure =
   | "nothing_in_common"
   /** None of its protocols is ours (no_application_protocol). */
   | "no_application_protocol"
+  /** It asked for a name for which there is no certificate, or for none. */
+  | "unrecognized_name"
   | "client_certificate_missing"
   | "client_certificate_refused"
   /** The client refused, most often our certificate. */

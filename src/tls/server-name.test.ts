@@ -1,14 +1,17 @@
 import { expect, test } from "bun:test"
 import { ServerNames } from "./server-name.ts"
 
-const names = new ServerNames([
-  { names: ["default.example"], keyType: "rsa" },
-  { names: ["*.example.com", "example.com"], keyType: "rsa" },
-  { names: ["www.example.com"], keyType: "ec" },
-  { names: ["*.example.com", "example.com"], keyType: "ec" },
-  { names: ["www.example.com"], keyType: "ec" },
-  { names: ["default.example"], keyType: "ec" },
-])
+const names = new ServerNames(
+  [
+    { names: ["default.example"], keyType: "rsa" },
+    { names: ["*.example.com", "example.com"], keyType: "rsa" },
+    { names: ["www.example.com"], keyType: "ec" },
+    { names: ["*.example.com", "example.com"], keyType: "ec" },
+    { names: ["www.example.com"], keyType: "ec" },
+    { names: ["default.example"], keyType: "ec" },
+  ],
+  { hasDefault: true },
+)
 
 test.each([
   ["www.example.com", [2]],
@@ -26,10 +29,13 @@ test.each([
 })
 
 test("select() takes the first of a key type", () => {
-  const twice = new ServerNames([
-    { names: ["a.example"], keyType: "rsa" },
-    { names: ["a.example"], keyType: "rsa" },
-  ])
+  const twice = new ServerNames(
+    [
+      { names: ["a.example"], keyType: "rsa" },
+      { names: ["a.example"], keyType: "rsa" },
+    ],
+    { hasDefault: true },
+  )
   expect(twice.select("a.example")).toEqual([0])
 })
 
@@ -38,14 +44,30 @@ test.each([
   [[["a.example"], ["b.example"]], false],
 ])("isSingle with the names %j is %p", (lists, expected) => {
   const certificates = lists.map((list) => ({ names: list, keyType: "ec" as const }))
-  expect(new ServerNames(certificates).isSingle).toBe(expected)
+  expect(new ServerNames(certificates, { hasDefault: true }).isSingle).toBe(expected)
 })
 
 test("isSingle holds for RSA and ECDSA of the same names", () => {
-  const pair = new ServerNames([
-    { names: ["a.example", "b.example"], keyType: "rsa" },
-    { names: ["b.example", "a.example"], keyType: "ec" },
-  ])
+  const pair = new ServerNames(
+    [
+      { names: ["a.example", "b.example"], keyType: "rsa" },
+      { names: ["b.example", "a.example"], keyType: "ec" },
+    ],
+    { hasDefault: true },
+  )
   expect(pair.isSingle).toBe(true)
   expect(pair.select("b.example")).toEqual([0, 1])
+})
+
+test.each([
+  [[], "a.example", []],
+  [[["a.example"]], "a.example", [0]],
+  [[["a.example"]], "b.example", []],
+  [[["a.example"]], "", []],
+  [[["*.a.example"]], "x.a.example", [0]],
+])("without a default, select() with the names %j of %j is %j", (lists, name, expected) => {
+  const certificates = lists.map((list) => ({ names: list, keyType: "ec" as const }))
+  const some = new ServerNames(certificates, { hasDefault: false })
+  expect(some.select(name)).toEqual(expected)
+  expect(some.isSingle).toBe(false)
 })

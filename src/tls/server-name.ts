@@ -1,6 +1,6 @@
 /**
  * Which certificates answer for a name: those that carry it exactly, else those with a wildcard for
- * it (one label, RFC 9525 §6.3), else the first that is configured. Of several the first of each
+ * it (one label, RFC 9525 §6.3), else the first, where it is meant for everybody. Of several the first of each
  * key type is taken, so that OpenSSL can show ECDSA to whoever verifies it, and RSA to the others.
  */
 import type { CertificateSpec } from "./tls-spec.ts"
@@ -12,10 +12,11 @@ export class ServerNames {
   readonly #exact = new Map<string, number[]>()
   /** By what follows the asterisk and its dot. */
   readonly #wildcards = new Map<string, number[]>()
+  readonly #hasDefault: boolean
   readonly #default: readonly number[]
 
-  /** At least one certificate; names in lower case. */
-  constructor(certificates: readonly Named[]) {
+  /** Names in lower case. */
+  constructor(certificates: readonly Named[], { hasDefault }: { readonly hasDefault: boolean }) {
     this.#certificates = certificates
     for (const [index, { names }] of certificates.entries()) {
       for (const name of names) {
@@ -23,15 +24,16 @@ export class ServerNames {
         else append(this.#exact, name, index)
       }
     }
-    this.#default = this.#companions(0)
+    this.#hasDefault = hasDefault
+    this.#default = hasDefault ? this.#companions(0) : []
   }
 
   /** Whether all names lead to the same certificates, so that none need be known. */
   get isSingle(): boolean {
-    return this.#certificates.length === this.#default.length
+    return this.#hasDefault && this.#certificates.length === this.#default.length
   }
 
-  /** Indices of the certificates to show, one per key type. */
+  /** Indices of the certificates to show, one per key type; empty: none is for this name. */
   select(serverName: string): readonly number[] {
     const candidates = this.#candidates(serverName)
     return candidates === undefined ? this.#default : this.#firstOfEachType(candidates)

@@ -7,8 +7,10 @@
 export interface ServerTlsSpec {
   /** Changes when anything below does. */
   readonly id: string
-  /** In the order of the configuration; the first is shown to clients that name none of them. */
+  /** In the order of the configuration. */
   readonly certificates: readonly CertificateSpec[]
+  /** The first is shown to clients that name none of them; false: they are turned away. */
+  readonly hasDefault: boolean
   readonly minVersion: "1.2" | "1.3"
   readonly clientCertificates: "off" | "optional" | "required"
   /** PEM bundle; "" with "off". */

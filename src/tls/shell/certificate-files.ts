@@ -54,6 +54,8 @@ export function loadServerTls(config: TlsConfig, options: ServerTlsOptions): Ser
   if (reader.problems.length > 0) return { ok: false, problems: reader.problems }
   const parts = {
     certificates: certificates.map(({ certificate }) => toSpec(certificate)),
+    // Those that are added later are for the names they were given alone.
+    hasDefault: certificates.length > 0,
     minVersion: config.minVersion,
     clientCertificates: config.clientCertificates,
     clientCaPem,

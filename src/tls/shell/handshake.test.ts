@@ -170,6 +170,19 @@ describe("TlsHandshake", () => {
     expect(receiveText(client)).toBe("\x15\x03\x03\x00\x02\x02\x46") // fatal, protocol_version
   })
 
+  test.each([
+    ["a name that no certificate is for", [certificate("plain", "plain.example")]],
+    ["any name while there is no certificate", []],
+  ])("turns away a client that asks for %s", (_what, certificates) => {
+    const { client } = accept(serverTls({ certificates, hasDefault: false }))
+    fds.push(client)
+    sendBytes(client, Buffer.from(CLIENT_HELLOS.opensslTls12, "hex").toString("latin1"))
+    passUntil(() => heard.length > 0)
+    expect(heard).toEqual(["unrecognized_name: "])
+    expect(receiveText(client)).toBe("\x15\x03\x03\x00\x02\x02\x70") // fatal
+    expect(receiveText(client)).toBe("")
+  })
+
   test("a fault of ours ends that client, and says so", () => {
     const broken = { ...certificate("shop", "shop.example"), keyPem: KEYS.plain }
     const { client } = accept(serverTls({ certificates: [broken] }))

@@ -11,7 +11,7 @@ import { NativeBytes } from "../../linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../../linux/epoll.ts"
 import { EAGAIN } from "../../linux/errno.ts"
 import type { Reactor } from "../../linux/reactor.ts"
-import { closeFd, localEndpoint, peek, resetFd } from "../../linux/tcp.ts"
+import { closeFd, localEndpoint, peek, receive, resetFd, send } from "../../linux/tcp.ts"
 import type { Address } from "../../net/address.ts"
 import { CLIENT_HELLO_BYTES_MAX, parseClientHello } from "../../wire/client-hello.ts"
 import { type HandshakeFailure, handshakeFailure } from "../handshake-failure.ts"
@@ -40,6 +40,9 @@ const WRITE_EVENTS = READ_EVENTS | EPOLLOUT
 const GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 
 const hello = new NativeBytes(CLIENT_HELLO_BYTES_MAX)
+
+/** A record with a fatal alert, unrecognized_name (RFC 6066 §3), as all versions understand it. */
+const UNRECOGNIZED_NAME = NativeBytes.of(Uint8Array.of(21, 3, 3, 0, 2, 2, 112))
 
 export class TlsHandshake extends LiveConnection {
   readonly fd: number
@@ -133,7 +136,19 @@ export class TlsHandshake extends LiveConnection {
       return undefined
     }
     // What is no hello gets its alert from OpenSSL.
-    return this.#tls.open(this.fd, result.type === "complete" ? result.hello.serverName : "")
+    if (result.type !== "complete") return this.#tls.open(this.fd, "")
+    const { serverName } = result.hello
+    if (this.#tls.serves(serverName)) return this.#tls.open(this.fd, serverName)
+    this.#turnAway()
+    return undefined
+  }
+
+  /** OpenSSL would blame the version or the ciphers where there is no certificate. */
+  #turnAway(): void {
+    // Closed with something unread, the connection would be reset and the alert lost.
+    receive(this.fd, hello, CLIENT_HELLO_BYTES_MAX)
+    send(this.fd, UNRECOGNIZED_NAME, 0, UNRECOGNIZED_NAME.bytes.length)
+    this.#fail("unrecognized_name")
   }
 
   /** OpenSSL has sent its alert by then, if it has one to send. */

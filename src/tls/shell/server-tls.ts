@@ -46,12 +46,17 @@ export class ServerTls {
 
   constructor(spec: ServerTlsSpec) {
     this.spec = spec
-    this.#names = new ServerNames(spec.certificates)
+    this.#names = new ServerNames(spec.certificates, spec)
   }
 
   /** Whether the certificate depends on the name the client asks for. */
   get needsServerName(): boolean {
     return !this.#names.isSingle
+  }
+
+  /** Whether there is something to show to a client that asks for this name. */
+  serves(serverName: string): boolean {
+    return this.#names.select(serverName).length > 0
   }
 
   /**
