@@ -153,6 +153,8 @@ export class Daemon implements AdminBackend {
     this.#accessLog.configure(config.log)
     const [cluster] = await Promise.all([this.#startCluster(config), threads])
     this.#cluster = cluster
+    // What the other edge serves, if it knows the cluster, is not to be taken from it.
+    this.#trackers.standLast(cluster?.isKnown === false)
     this.#config = this.#clusterServing.merge(config, cluster?.contribution)
     await this.#apply(this.#config, undefined)
     this.#watch = setInterval(() => this.#watchThreads(), WATCH_INTERVAL_MS)
@@ -307,8 +309,10 @@ export class Daemon implements AdminBackend {
   async #replace(file: Config, tls: TlsFiles): Promise<void> {
     const previous = this.#config
     const left = hasCluster(file) ? undefined : this.#cluster
-    if (left !== undefined) this.#cluster = undefined
-    else if (this.#cluster === undefined) this.#cluster = await this.#startCluster(file)
+    if (left !== undefined) {
+      this.#cluster = undefined
+      this.#trackers.standLast(false)
+    } else if (this.#cluster === undefined) this.#cluster = await this.#startCluster(file)
     else if (hasCluster(file)) await this.#cluster.configure(file)
     this.#tls.use(tls)
     this.#file = file
@@ -325,6 +329,7 @@ export class Daemon implements AdminBackend {
       stateDir: stateDirectory(file),
       onPools: (changed) => this.#poolsChanged(changed),
       onContribution: () => this.#contributionChanged(),
+      onKnown: () => this.#enqueue("The priority", async () => this.#trackers.standLast(false)),
       serversOf: (pool) =>
         publishedServers(this.#serving.registry.servers(pool), this.#threads.board),
     })

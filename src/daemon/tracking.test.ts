@@ -103,3 +103,12 @@ test("Trackers tells a router that comes back, and not one whose tracking did no
   trackers.configure([router("a", [POOL]), router("b", [CHECK])])
   expect(sent.splice(0)).toEqual(["a true 0 -", "b false 0 -"])
 })
+
+test("Trackers.standLast() takes every router's priority away, and gives it back", () => {
+  trackers.configure([router("a", []), router("b", [POOL])])
+  sent.length = 0
+  trackers.standLast(true)
+  expect(sent.splice(0)).toEqual(["a true -512 -", "b true -512 -"])
+  trackers.standLast(false)
+  expect(sent.splice(0)).toEqual(["a true 0 -", "b true 0 -"])
+})

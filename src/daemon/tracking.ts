@@ -7,7 +7,13 @@
 import type { TrackConfig, VrrpConfig } from "../config/config.ts"
 import { isServerUsable } from "../pool/pool.ts"
 import type { ServerBoard } from "../pool/server-board.ts"
-import { evaluateTracking, type TrackedState, type Tracking } from "../vrrp/tracking.ts"
+import {
+  combineTracking,
+  evaluateTracking,
+  NOTHING_TRACKED,
+  type TrackedState,
+  type Tracking,
+} from "../vrrp/tracking.ts"
 import type { RegisteredServer } from "./server-registry.ts"
 
 /** Up with one server that may take traffic; unknown while a first check could still say so. */
@@ -22,6 +28,7 @@ export class Trackers {
   readonly #send: (router: string, tracking: Tracking) => void
   readonly #sent = new Map<string, Tracking>()
   #routers: readonly VrrpConfig[] = []
+  #isLast = false
 
   constructor(
     stateOf: (tracked: TrackConfig) => TrackedState,
@@ -29,6 +36,12 @@ export class Trackers {
   ) {
     this.#stateOf = stateOf
     this.#send = send
+  }
+
+  /** With true, all routers come after any other edge: they take addresses only if nobody else does. */
+  standLast(isLast: boolean): void {
+    this.#isLast = isLast
+    this.update()
   }
 
   configure(routers: readonly VrrpConfig[]): void {
@@ -42,10 +55,16 @@ export class Trackers {
   update(): void {
     for (const { name, track } of this.#routers) {
       const followed = track.filter(({ type }) => type !== "interface")
-      const tracking = evaluateTracking(followed, this.#stateOf)
+      const tracking = combineTracking([
+        evaluateTracking(followed, this.#stateOf),
+        this.#isLast ? LAST : NOTHING_TRACKED,
+      ])
       if (Bun.deepEquals(this.#sent.get(name), tracking)) continue
       this.#sent.set(name, tracking)
       this.#send(name, tracking)
     }
   }
 }
+
+/** Priority 1, whatever is configured. */
+const LAST: Tracking = { ...NOTHING_TRACKED, weightSum: -512 }

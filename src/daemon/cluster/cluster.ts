@@ -39,6 +39,8 @@ export interface ClusterOptions {
   readonly onPools: (changed: readonly PoolConfig[]) => void
   /** Anything else: look at `contribution`. */
   readonly onContribution: () => void
+  /** `isKnown` was false at the start and is true now; after `onContribution`. */
+  readonly onKnown: () => void
   readonly serversOf: (pool: string) => readonly PublishedServer[]
 }
 
@@ -72,6 +74,9 @@ export class Cluster {
   #podRoutes: PodRoutes | undefined
   /** Of the copy on disk that is served, until the server has told all; undefined: none. */
   #restoredSavedAt: number | undefined
+  /** The server whose state the mirror holds. */
+  #mirrored: string
+  #isKnown = false
   #isServing = false
   #isStopped = false
   /** The Lease is ours. */
@@ -93,6 +98,7 @@ export class Cluster {
     this.#config = config
     this.#access = access
     this.#client = new ApiClient(access)
+    this.#mirrored = access.server
     this.#identity = `${config.node.name}_${crypto.randomUUID()}`
     this.#model = new ClusterModel(config, this.#mirror, {
       readCertificate: (chainPem, keyPem) => readCertificate(chainPem, keyPem, { isServer: true }),
@@ -107,7 +113,7 @@ export class Cluster {
     })
     this.#stateFile = new StateFile({
       path: this.#statePath,
-      cluster: access.server,
+      cluster: () => this.#mirrored,
       log: options.log,
       snapshot: () => this.#mirror.snapshot(),
       isCurrent: () => this.#reflectors.isSynced() && !this.#isFailing(),
@@ -126,17 +132,23 @@ export class Cluster {
     this.#election.start()
     const end = monotonicNow() + waitMs
     await this.#untilSynced(end)
-    this.#model.configure(this.#config)
-    this.#model.rebuild()
+    this.#workOut()
     // Only now is it known which Secrets the Ingresses name.
     this.#wantSecrets()
-    await this.#untilSynced(end)
-    this.#model.configure(this.#config)
-    this.#model.rebuild()
+    if (!this.#reflectors.isSynced()) {
+      await this.#untilSynced(end)
+      this.#workOut()
+    }
     this.#isServing = true
     this.#tellStart()
     this.#alignRoutes()
     this.#scheduleWork(0)
+  }
+
+  /** All of it, from the view. */
+  #workOut(): void {
+    this.#model.configure(this.#config)
+    this.#model.rebuild()
   }
 
   /** Another file. Throws, with nothing changed, where its kubeconfig cannot be used. */
@@ -149,8 +161,7 @@ export class Cluster {
     if (isElsewhere) this.#client = new ApiClient(access)
     this.#reflectors.reconfigure(this.#reflectorSettings())
     if (isElsewhere || isOtherLease) await this.#restartWriting()
-    this.#model.configure(config)
-    this.#model.rebuild()
+    this.#workOut()
     this.#wantSecrets()
     this.#alignRoutes()
     this.#scheduleWork(0)
@@ -165,8 +176,16 @@ export class Cluster {
     if (this.#config.publish.some(({ direct }) => direct)) this.#scheduleWork(0)
   }
 
+  /**
+   * What is served is the cluster's state, be it an old one. Once true it stays so: what another
+   * file asks for in addition takes nothing away.
+   */
+  get isKnown(): boolean {
+    return this.#isKnown
+  }
+
   notReady(): string[] {
-    if (this.#reflectors.isSynced() || this.#restoredSavedAt !== undefined) return []
+    if (this.#isKnown) return []
     const failing = this.#reflectors.status().find(({ isSynced }) => !isSynced)
     const why = failing?.lastError ? `: ${failing.lastError}` : ""
     return [`kubernetes: not all of the cluster is known yet${why}`]
@@ -220,9 +239,10 @@ export class Cluster {
 
   #changed(changes: readonly MirrorChange[]): void {
     if (this.#isStopped) return
-    const pools = this.#model.changed(changes)
     this.#stateFile.touch()
+    // Until then everything is worked out from the view, once.
     if (!this.#isServing) return
+    const pools = this.#model.changed(changes)
     if (pools.length > 0) this.#options.onPools(pools)
     if (changes.some(({ kind }) => NETWORK_KINDS.has(kind))) this.#updateRoutes()
     this.#scheduleRebuild()
@@ -231,10 +251,22 @@ export class Cluster {
 
   #synced(): void {
     this.#restoredSavedAt = undefined
+    if (this.#mirrored !== this.#client.server) this.#stateFile.touch()
+    this.#mirrored = this.#client.server
+    const wasKnown = this.#isKnown
+    this.#isKnown = true
     for (const resolve of this.#syncWaiters.splice(0)) resolve()
     if (!this.#isServing) return
     this.#updateRoutes()
+    if (!wasKnown) this.#becameKnown()
     this.#scheduleWork(0)
+  }
+
+  #becameKnown(): void {
+    if (this.#model.rebuild()) this.#options.onContribution()
+    this.#wantSecrets()
+    this.#options.log.info("kubernetes", "The cluster is known", { server: this.#client.server })
+    this.#options.onKnown()
   }
 
   async #untilSynced(end: number): Promise<void> {
@@ -278,6 +310,7 @@ export class Cluster {
     if (saved.ok) {
       this.#reflectors.restore(saved.snapshot)
       this.#restoredSavedAt = saved.savedAtEpochMs
+      this.#isKnown = true
     } else if (saved.reason !== "missing") {
       const { message: reason } = saved
       this.#options.log.warn("kubernetes", "The last known state on disk is not used", { reason })

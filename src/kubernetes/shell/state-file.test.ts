@@ -98,7 +98,7 @@ describe("readStateFile()", () => {
 
 describe("StateFile", () => {
   test("StateFile writes at its stop what was touched, and nothing otherwise", async () => {
-    const options = { path, cluster: CLUSTER, log, isCurrent: () => false }
+    const options = { path, cluster: () => CLUSTER, log, isCurrent: () => false }
     const untouched = new StateFile({ ...options, snapshot: () => namespaces("a") })
     await untouched.stop()
     expect(readdirSync(directory)).toEqual([])
@@ -110,7 +110,7 @@ describe("StateFile", () => {
 
   test("StateFile says once that it cannot write", async () => {
     const file = new StateFile({
-      ...{ path: join(directory, "file", "state"), cluster: CLUSTER, log },
+      ...{ path: join(directory, "file", "state"), cluster: () => CLUSTER, log },
       ...{ snapshot: () => namespaces("a"), isCurrent: () => false, intervalMs: 1 },
     })
     writeFileSync(join(directory, "file"), "in the way")
@@ -123,7 +123,7 @@ describe("StateFile", () => {
 
   test("StateFile moves the file's time forward while the state is current", async () => {
     const file = new StateFile({
-      ...{ path, cluster: CLUSTER, log, intervalMs: 1 },
+      ...{ path, cluster: () => CLUSTER, log, intervalMs: 1 },
       ...{ snapshot: () => namespaces("a"), isCurrent: () => true },
     })
     file.touch()

@@ -59,7 +59,8 @@ export async function readStateFile(path: string, cluster: string): Promise<Stat
 
 export interface StateFileOptions {
   readonly path: string
-  readonly cluster: string
+  /** Whose state the snapshot is. */
+  readonly cluster: () => string
   readonly log: Logger
   /** At most one write in this time. */
   readonly intervalMs?: number
@@ -106,7 +107,8 @@ export class StateFile {
     this.#isDirty = false
     const { path, cluster, snapshot } = this.#options
     try {
-      await writeStateFile(path, { cluster, snapshot: snapshot(), savedAtEpochMs: Date.now() })
+      const state = { cluster: cluster(), snapshot: snapshot(), savedAtEpochMs: Date.now() }
+      await writeStateFile(path, state)
       this.#hasFile = true
       this.#succeeded()
     } catch (error) {
