@@ -5,9 +5,9 @@ import type { Address } from "../net/address.ts"
 import { instant } from "../net/time.ts"
 import { ClusterModel } from "./cluster-model.ts"
 import { endpoint, slice, slicePorts } from "./fixtures/endpoint-objects.ts"
-import { ingressOf, portOf, serviceOf } from "./fixtures/services.ts"
+import { ingressOf, metaOf, portOf, serviceOf } from "./fixtures/services.ts"
 import { Mirror, type MirroredObject } from "./mirror.ts"
-import type { MirroredKind } from "./objects.ts"
+import type { Ingress, MirroredKind } from "./objects.ts"
 import type { Write } from "./writes.ts"
 
 const TOML = `
@@ -133,3 +133,72 @@ test("another file with the same cluster is taken over", () => {
     ["v2", 1],
   ])
 })
+
+describe("Ingresses", () => {
+  const INGRESS_TOML = `${TOML}
+[[http]]
+name = "web"
+bind = ["192.0.2.40:8080"]
+ingress = true
+`
+  const LISTED = ingressOf("192.0.2.40")
+  const context = {
+    now: instant(0),
+    epochMs: 0,
+    isSynced: true,
+    isWriter: true,
+    servers: new Map(),
+  }
+  const served = (change: Partial<Ingress> = {}): Ingress => ({
+    meta: metaOf("training/web", { resourceVersion: "1" }),
+    className: "causeway",
+    defaultBackend: undefined,
+    rules: [{ host: "k8s.com", paths: [{ path: "/", pathType: "Prefix", backend: BACKEND }] }],
+    tls: [],
+    ingress: [],
+    ...change,
+  })
+
+  beforeEach(() => {
+    model.configure(configOf(INGRESS_TOML))
+    put("services", "training/web", serviceOf("training/web", { type: "ClusterIP" }))
+    put("ingresses", "training/web", served())
+    model.rebuild()
+  })
+
+  test("are translated anew when a path changes, not when their status does", () => {
+    put("ingresses", "training/web", served({ ingress: LISTED, meta: versioned("2") }))
+    expect(model.isStale).toBe(false)
+    put("ingresses", "training/web", served({ ingress: LISTED, meta: versioned("3"), rules: [] }))
+    expect(model.isStale).toBe(true)
+  })
+
+  test("are translated anew when a port of a Service changes, not when its status does", () => {
+    const web = { type: "ClusterIP", meta: { resourceVersion: "2" } } as const
+    put("services", "training/web", serviceOf("training/web", { ...web, ingress: LISTED }))
+    expect(model.isStale).toBe(false)
+    put("services", "training/web", serviceOf("training/web", { ...web, ports: [portOf(81)] }))
+    expect(model.isStale).toBe(true)
+  })
+
+  test("are written to again after a while, until the view shows it", () => {
+    expect(model.takeWrites(context)).toHaveLength(1)
+    expect(model.takeWrites(context)).toEqual([])
+    expect(model.deadline()).toBe(instant(5_000))
+    expect(model.takeWrites({ ...context, now: instant(5_000) })).toHaveLength(1)
+    put("ingresses", "training/web", served({ ingress: LISTED, meta: versioned("2") }))
+    expect(model.takeWrites({ ...context, now: instant(5_001) })).toEqual([])
+    expect(model.deadline()).toBeUndefined()
+  })
+
+  test("are written to by an edge that becomes the writer later", () => {
+    expect(model.takeWrites({ ...context, isWriter: false })).toEqual([])
+    expect(model.takeWrites(context)).toHaveLength(1)
+  })
+})
+
+const BACKEND = { type: "service", service: "web", port: 80 } as const
+
+function versioned(resourceVersion: string) {
+  return metaOf("training/web", { resourceVersion })
+}

@@ -10,8 +10,9 @@ import type { Config, PoolConfig } from "../config/config.ts"
 import type { RouteConfig } from "../config/http-config.ts"
 import type { Address, Family, Prefix } from "../net/address.ts"
 import { reachableEndpoints } from "../net/reachable.ts"
-import { earlier, type Instant } from "../net/time.ts"
+import { after, earlier, type Instant } from "../net/time.ts"
 import { ClusterPools } from "./cluster-pools.ts"
+import { concernsPublishing, concernsRoutes } from "./concerns.ts"
 import type { IngressCertificate, ReadCertificate } from "./ingress/certificates.ts"
 import { type IngressTranslation, IngressTranslator } from "./ingress/translator.ts"
 import { type Contribution, LoadBalancers, type ViewChanges } from "./load-balancers.ts"
@@ -68,6 +69,12 @@ export class ClusterModel {
   #balanced: Contribution | undefined
   #contribution: ClusterContribution = NOTHING
   #published: readonly PublishRow[] = []
+  /** What the last look at published objects went by; undefined: something else has changed. */
+  #publishedFor: Omit<WriteContext, "now" | "epochMs"> | undefined
+  /** The last look at the status of Ingresses was as the writer; undefined: to be looked at. */
+  #describedAsWriter: boolean | undefined
+  /** When it is looked at again although nothing has changed. */
+  #describeAt: Instant | undefined
 
   constructor(config: ModelConfig, mirror: Mirror, options: ClusterModelOptions) {
     this.#mirror = mirror
@@ -86,6 +93,8 @@ export class ClusterModel {
     this.#balancers.update(this.#mirror.view, "everything")
     this.#isIngressStale = true
     this.#isStale = true
+    this.#publishedFor = undefined
+    this.#describedAsWriter = undefined
   }
 
   /** What the mirror says has changed. Returns the pools that are others now. */
@@ -93,7 +102,11 @@ export class ClusterModel {
     if (changes.length === 0) return []
     const keys = changedKeys(changes)
     this.#balancers.update(this.#mirror.view, keys)
-    if (INGRESS_KINDS.some((kind) => keys[kind] !== undefined)) this.#isIngressStale = true
+    this.#isIngressStale ||= changes.some((each) => concernsRoutes(each, this.secretsWanted))
+    if (keys.ingresses !== undefined) this.#describedAsWriter = undefined
+    if (changes.some((each) => concernsPublishing(each, this.#config.publish))) {
+      this.#publishedFor = undefined
+    }
     const pools = this.#pools.refresh(servicesOf(changes), { nodes: keys.nodes !== undefined })
     if (pools.length > 0) this.#contribution = { ...this.#contribution, pools: this.#pools.pools() }
     return pools
@@ -137,29 +150,25 @@ export class ClusterModel {
 
   /** What is to be written now. */
   takeWrites(context: WriteContext): Write[] {
-    const { view } = this.#mirror
-    const { publish } = this.#config
-    const published = this.#publisher.update({ ...context, publish, view }, context.now)
-    this.#published = published.rows
     return [
       ...this.#balancers.takeWrites(context),
-      ...this.#ingress.writes(this.#translation, {
-        view,
-        addresses: this.#ingressAddresses(),
-        isWriter: context.isWriter && context.isSynced,
-      }),
-      ...published.writes,
+      ...this.#describeIngresses(context),
+      ...this.#publish(context),
     ]
   }
 
   /** The API did not take a write. */
   failed(write: Exclude<Write, { type: "event" }>, message: string): void {
     this.#publisher.failed(write, message)
+    this.#publishedFor = undefined
   }
 
   /** When `takeWrites` is to be called although nothing has changed. */
   deadline(): Instant | undefined {
-    return earlier(this.#balancers.deadline(), this.#publisher.deadline())
+    return earlier(
+      earlier(this.#balancers.deadline(), this.#publisher.deadline()),
+      this.#describeAt,
+    )
   }
 
   status() {
@@ -172,6 +181,32 @@ export class ClusterModel {
       ingressProblems: this.#translation.problems,
       published: this.#published,
     }
+  }
+
+  /** Looks at all of them, so only when one is other, or a write may have got lost. */
+  #describeIngresses({ now, isWriter, isSynced }: WriteContext): Write[] {
+    const asWriter = isWriter && isSynced
+    const isDue = this.#describeAt !== undefined && this.#describeAt <= now
+    if (this.#describedAsWriter === asWriter && !isDue) return []
+    this.#describedAsWriter = asWriter
+    const { view } = this.#mirror
+    const addresses = this.#ingressAddresses()
+    const writes = this.#ingress.writes(this.#translation, { view, addresses, isWriter: asWriter })
+    this.#describeAt = writes.length > 0 ? after(now, DESCRIBE_AGAIN_MS) : undefined
+    return writes
+  }
+
+  #publish({ now, isSynced, isWriter, servers }: WriteContext): Write[] {
+    const context = { isSynced, isWriter, servers }
+    const deadline = this.#publisher.deadline()
+    const isDue = deadline !== undefined && deadline <= now
+    if (!isDue && Bun.deepEquals(this.#publishedFor, context)) return []
+    this.#publishedFor = context
+    const { view } = this.#mirror
+    const { publish } = this.#config
+    const published = this.#publisher.update({ ...context, publish, view }, now)
+    this.#published = published.rows
+    return [...published.writes]
   }
 
   /** True: routes or certificates are others now. */
@@ -193,6 +228,7 @@ export class ClusterModel {
       certificates: same(before.certificates, next.certificates),
       pools: same(before.pools, next.pools),
     }
+    this.#describedAsWriter = undefined
     const { routes, certificates, pools } = this.#translation
     return (
       routes !== before.routes || certificates !== before.certificates || pools !== before.pools
@@ -245,7 +281,8 @@ function servicesOf(changes: readonly MirrorChange[]): Set<ObjectKey> {
   return services
 }
 
-const INGRESS_KINDS = ["ingresses", "ingressClasses", "secrets", "services"] as const
+/** For writes that were lost: refused for a while, or dropped with the Lease. */
+const DESCRIBE_AGAIN_MS = 5_000
 
 const NO_INGRESS: IngressTranslation = {
   routes: [],

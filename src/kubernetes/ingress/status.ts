@@ -4,7 +4,7 @@
  * is asked for once, as long as its cause lasts.
  */
 import type { Address } from "../../net/address.ts"
-import type { Ingress, ObjectKey } from "../objects.ts"
+import { type Ingress, keyOf, type ObjectKey } from "../objects.ts"
 import type { Json, Write } from "../writes.ts"
 import type { IngressProblem } from "./problem.ts"
 
@@ -25,8 +25,13 @@ export class IngressStatus {
   /** UIDs of those that were ours when we last looked. */
   #ours: ReadonlySet<string> = new Set()
 
-  writes({ ingresses, problems }: StatusInput, context: StatusContext): Write[] {
+  writes({ ingresses: translated, problems }: StatusInput, context: StatusContext): Write[] {
     const { view, addresses, isWriter } = context
+    // The translation may be older than their status.
+    const ingresses = translated.flatMap(({ meta }) => {
+      const now = view.ingresses.get(keyOf(meta))
+      return now?.meta.uid === meta.uid ? now : []
+    })
     const released = this.#released(ingresses, view.ingresses)
     this.#ours = new Set(ingresses.map(({ meta }) => meta.uid))
     if (!isWriter) {
