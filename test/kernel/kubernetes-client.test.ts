@@ -402,7 +402,12 @@ describe("state on disk", () => {
     await first.synced()
     const path = join(api.directory, "state")
     const file = new StateFile({
-      ...{ path, cluster: () => api.url, log: first.log, isCurrent: () => first.reflectors.isSynced() },
+      ...{
+        path,
+        cluster: () => api.url,
+        log: first.log,
+        isCurrent: () => first.reflectors.isSynced(),
+      },
       snapshot: () => first.mirror.snapshot(),
     })
     file.touch()
