@@ -151,12 +151,6 @@ export class Cluster {
     this.#model.rebuild()
   }
 
-  /** All of it, from the view. */
-  #workOut(): void {
-    this.#model.configure(this.#config)
-    this.#model.rebuild()
-  }
-
   /** Another file. Throws, with nothing changed, where its kubeconfig cannot be used. */
   async configure(config: ClusterConfig): Promise<void> {
     const access = await accessOf(config)
