@@ -188,7 +188,15 @@ ingress = true
     expect(model.takeWrites({ ...context, now: instant(5_000) })).toHaveLength(1)
     put("ingresses", "training/web", served({ ingress: LISTED, meta: versioned("2") }))
     expect(model.takeWrites({ ...context, now: instant(5_001) })).toEqual([])
+    expect(model.takeWrites({ ...context, now: instant(10_000) })).toEqual([])
     expect(model.deadline()).toBeUndefined()
+  })
+
+  test("are written to again at once when somebody else changes their status", () => {
+    put("ingresses", "training/web", served({ ingress: LISTED, meta: versioned("2") }))
+    expect(model.takeWrites(context)).toEqual([])
+    put("ingresses", "training/web", served({ meta: versioned("3") }))
+    expect(model.takeWrites(context)).toHaveLength(1)
   })
 
   test("are written to by an edge that becomes the writer later", () => {

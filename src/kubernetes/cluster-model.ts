@@ -73,7 +73,9 @@ export class ClusterModel {
   #publishedFor: Omit<WriteContext, "now" | "epochMs"> | undefined
   /** The last look at the status of Ingresses was as the writer; undefined: to be looked at. */
   #describedAsWriter: boolean | undefined
-  /** When it is looked at again although nothing has changed. */
+  /** Ingresses whose status may be other since. */
+  readonly #describeAgain = new Set<ObjectKey>()
+  /** When all are looked at again although nothing has changed. */
   #describeAt: Instant | undefined
 
   constructor(config: ModelConfig, mirror: Mirror, options: ClusterModelOptions) {
@@ -103,7 +105,7 @@ export class ClusterModel {
     const keys = changedKeys(changes)
     this.#balancers.update(this.#mirror.view, keys)
     this.#isIngressStale ||= changes.some((each) => concernsRoutes(each, this.secretsWanted))
-    if (keys.ingresses !== undefined) this.#describedAsWriter = undefined
+    for (const key of keys.ingresses ?? []) this.#describeAgain.add(key)
     if (changes.some((each) => concernsPublishing(each, this.#config.publish))) {
       this.#publishedFor = undefined
     }
@@ -183,16 +185,23 @@ export class ClusterModel {
     }
   }
 
-  /** Looks at all of them, so only when one is other, or a write may have got lost. */
+  /** Looks at all of them only when the translation is other, or a write may have got lost. */
   #describeIngresses({ now, isWriter, isSynced }: WriteContext): Write[] {
     const asWriter = isWriter && isSynced
+    const again = [...this.#describeAgain]
+    this.#describeAgain.clear()
     const isDue = this.#describeAt !== undefined && this.#describeAt <= now
-    if (this.#describedAsWriter === asWriter && !isDue) return []
-    this.#describedAsWriter = asWriter
+    const isSame = this.#describedAsWriter === asWriter && !isDue
+    if (isSame && (!asWriter || again.length === 0)) return []
     const { view } = this.#mirror
     const addresses = this.#ingressAddresses()
-    const writes = this.#ingress.writes(this.#translation, { view, addresses, isWriter: asWriter })
-    this.#describeAt = writes.length > 0 ? after(now, DESCRIBE_AGAIN_MS) : undefined
+    const context = { view, addresses, isWriter: asWriter }
+    const writes = isSame
+      ? this.#ingress.writesAgain(again, context)
+      : this.#ingress.writes(this.#translation, context)
+    if (!isSame) this.#describeAt = undefined
+    if (writes.length > 0) this.#describeAt = after(now, DESCRIBE_AGAIN_MS)
+    this.#describedAsWriter = asWriter
     return writes
   }
 

@@ -41,9 +41,7 @@ export class IngressStatus {
     const writes: Write[] = []
     if (addresses.length > 0) {
       for (const ingress of ingresses) {
-        if (!ingress.meta.isDeleting && !isReachedAt(ingress, addresses)) {
-          writes.push(statusWrite(ingress, addresses))
-        }
+        if (isToBeWritten(ingress, addresses)) writes.push(statusWrite(ingress, addresses))
       }
       for (const ingress of released) {
         // Whoever has it now may have written already.
@@ -51,6 +49,16 @@ export class IngressStatus {
       }
     }
     return [...writes, ...this.#events(problems, view.ingresses)]
+  }
+
+  /** What is to be written for these, nothing else having changed since `writes` as the writer. */
+  again(keys: Iterable<ObjectKey>, { view, addresses }: Omit<StatusContext, "isWriter">): Write[] {
+    if (addresses.length === 0) return []
+    return [...keys].flatMap((key) => {
+      const ingress = view.ingresses.get(key)
+      if (ingress === undefined || !this.#ours.has(ingress.meta.uid)) return []
+      return isToBeWritten(ingress, addresses) ? statusWrite(ingress, addresses) : []
+    })
   }
 
   /** They were ours and are still there, of another class. */
@@ -80,6 +88,10 @@ export class IngressStatus {
     this.#announced = announced
     return events
   }
+}
+
+function isToBeWritten(ingress: Ingress, addresses: readonly Address[]): boolean {
+  return !ingress.meta.isDeleting && !isReachedAt(ingress, addresses)
 }
 
 function isReachedAt({ ingress }: Ingress, addresses: readonly Address[]): boolean {

@@ -107,6 +107,14 @@ export class IngressTranslator {
     return this.#status.writes(translation, context)
   }
 
+  /** The same for single Ingresses whose status is other, while nothing else is. */
+  writesAgain(
+    keys: Iterable<ObjectKey>,
+    context: { readonly view: IngressView; readonly addresses: readonly Address[] },
+  ): Write[] {
+    return this.#status.again(keys, context)
+  }
+
   #rulesOf(ingress: Ingress): IngressRules {
     const known = this.#rules.get(ingress)
     if (known !== undefined) return known
