@@ -3,6 +3,7 @@
  * a virtual address, port 80 and port 443.
  */
 import { join } from "node:path"
+import type { SliceWriter } from "../lab/api-server/slice-writer.ts"
 import type { Edge } from "../lab/edge.ts"
 import { eventually } from "../lab/wait.ts"
 import type { KeyPair } from "./certificates.ts"
@@ -56,6 +57,11 @@ export async function startIngressEdge(
   return edge
 }
 
+export interface Deployment {
+  readonly pods: readonly Pod[]
+  readonly slices: SliceWriter
+}
+
 /** A Service `name`:80 with pods `name`-1, `name`-2 … on alternating nodes. */
 export async function deploy(
   stage: IngressStage,
@@ -65,7 +71,7 @@ export async function deploy(
     readonly pods?: number
     readonly servicePort?: number
   } = {},
-): Promise<Pod[]> {
+): Promise<Deployment> {
   const { namespace = "default", pods: count = 1, servicePort = 80, ...rest } = options
   const pods: Pod[] = []
   for (let number = 1; number <= count; number += 1) {
@@ -77,7 +83,7 @@ export async function deploy(
   const service = { namespace, name, port: servicePort, targetPort: port, endpointsMax: 100 }
   const slices = await createService(stage, service)
   await slices.write(pods)
-  return pods
+  return { pods, slices }
 }
 
 export interface IngressSettings {
@@ -260,7 +266,7 @@ export async function problemsOf(edge: Edge, ingress: string): Promise<string[]>
 /** Reasons of the Events about an Ingress. */
 export async function eventsOf({ api }: KubernetesStage, name: string): Promise<string[]> {
   const events = await api.events("Ingress", name)
-  return events.map((event) => String(event.reason))
+  return events.map(({ reason }) => String(reason))
 }
 
 /** Addresses in `status.loadBalancer`. */

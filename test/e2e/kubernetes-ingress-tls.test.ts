@@ -82,7 +82,7 @@ describe("a listener without a certificate of its own", () => {
       for (const name of ["plain.test", ""]) {
         const { subject, output } = await shown(name, version)
         expect(subject).toBe("")
-        expect(output).toContain("alert unrecognized name")
+        expect(output).toContain("unrecognized name")
       }
     }
     expect((await edge.status()).threads).toEqual(before)
@@ -103,12 +103,37 @@ describe("a listener without a certificate of its own", () => {
     for (const name of ["plain.test", "more.test", ""]) {
       const { subject, output } = await shown(name)
       expect([name, subject]).toEqual([name, ""])
-      expect(output).toContain("alert unrecognized name")
+      expect(output).toContain("unrecognized name")
     }
     const words = ["--no-insecure", "--cacert", authority.cert]
     expect(await answerOf(stage, "one.test/a", { tls: true, words })).toMatch(/^web-. \/a$/)
-    await removeIngress(stage, "one", "plain")
+    await removeIngress(stage, "plain")
+    await removeIngress(stage, "one")
     await eventuallyShows("one.test", "")
+  })
+
+  test("a challenge of ACME is answered before there is a certificate", async () => {
+    const token = "/.well-known/acme-challenge/dG9rZW4"
+    const whitelist = { "whitelist-source-range": "0.0.0.0/0,::/0" }
+    await applyIngress(
+      stage,
+      {
+        name: "shop",
+        tls: [{ hosts: ["shop.test"], secretName: "shop" }],
+        rules: [["shop.test/", "web"]],
+      },
+      // As cert-manager makes it.
+      {
+        name: "cm-acme-http-solver",
+        annotations: whitelist,
+        rules: [[`shop.test${token}`, "web", "ImplementationSpecific"]],
+      },
+    )
+    expect(await answerOf(stage, "shop.test/")).toBe("308")
+    expect(await answerOf(stage, `shop.test${token}`)).toEndWith(token)
+    await stage.api.apply(await tlsSecret(await certificate("shop", "shop.test"), "shop"))
+    await eventuallyShows("shop.test", "shop.test")
+    await removeIngress(stage, "shop", "cm-acme-http-solver")
   })
 })
 

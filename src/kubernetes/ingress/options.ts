@@ -23,7 +23,7 @@ export interface IngressOptions {
   readonly sslRedirect: boolean
   /** Also where the host has no TLS here: somebody in front has. */
   readonly forceSslRedirect: boolean
-  /** undefined: the listener's. */
+  /** 0, or undefined: any. */
   readonly bodyBytesMax: number | undefined
   readonly readTimeoutMs: number | undefined
   readonly sendTimeoutMs: number | undefined

@@ -347,6 +347,13 @@ describe("https", () => {
     )
     expect(web.ask("k8s.com/b", [], PLAIN)).toBe("308 https://k8s.com/b")
   })
+
+  test("but for challenges of ACME, which come before the certificate", () => {
+    const challenge = ingress("a/b", [["Exact /.well-known/acme-challenge/x", "acme"]])
+    const web = edge(ingress("a/a", paths, {}, { more: tls }) + challenge)
+    expect(web.ask("k8s.com/.well-known/acme-challenge/x", [], PLAIN)).toBe("a/acme:80")
+    expect(web.ask("k8s.com/.well-known/acme-challenge/y", [], PLAIN)).toStartWith("308 ")
+  })
 })
 
 describe("redirects", () => {

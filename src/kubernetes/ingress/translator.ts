@@ -164,6 +164,7 @@ function routeAt(place: Place, asPattern: boolean, context: TranslationContext):
 
 function isSentToTls({ rule, owner }: Place, tlsHosts: ReadonlySet<string>): boolean {
   const { sslRedirect, forceSslRedirect } = owner.options
+  if (rule.path.startsWith(ACME_CHALLENGE)) return false
   if (forceSslRedirect || !sslRedirect) return forceSslRedirect
   const wildcard = rule.host.replace(/^[^*.][^.]*\./, "*.")
   return rule.host !== "" && (tlsHosts.has(rule.host) || tlsHosts.has(wildcard))
@@ -179,6 +180,12 @@ function secretsOf(rules: readonly IngressRules[]): Set<ObjectKey> {
   ])
   return new Set(keys.filter((key) => key !== ""))
 }
+
+/**
+ * Who is about to get a certificate has none to show there yet (RFC 8555 §8.3); ingress-nginx:
+ * no-tls-redirect-locations.
+ */
+const ACME_CHALLENGE = "/.well-known/acme-challenge"
 
 /** The same is found once for each path. */
 function distinct(problems: readonly IngressProblem[]): IngressProblem[] {
