@@ -90,9 +90,9 @@ export class Reflectors {
     this.#stopAll()
   }
 
-  /** All that is wanted has been known since the start. */
+  /** All that is wanted, and may be read, has been known since the start. */
   isSynced(): boolean {
-    return this.#runners.size > 0 && [...this.#runners.values()].every(({ isSynced }) => isSynced)
+    return this.#runners.size > 0 && [...this.#runners.values()].every(({ isSettled }) => isSettled)
   }
 
   status(): SourceStatus[] {

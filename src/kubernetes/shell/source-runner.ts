@@ -96,8 +96,10 @@ export class SourceRunner {
     this.#timer = undefined
   }
 
-  get isSynced(): boolean {
-    return this.#machine.status().isSynced
+  /** Or not to be had: what may not be read says no more by being waited for. */
+  get isSettled(): boolean {
+    const { isSynced, state } = this.#machine.status()
+    return isSynced || (state === "forbidden" && !ESSENTIAL.has(this.source.kind))
   }
 
   status(): SourceStatus {
@@ -277,3 +279,6 @@ function nameOf(failure: ApiFailure): string {
 /** A page of 500 objects; far more than a healthy server needs for it. */
 const LIST_MS = 30_000
 const LIST_BYTES_MAX = 64 * 1024 * 1024
+
+/** Without these nothing can be served that a cluster has. */
+const ESSENTIAL: ReadonlySet<Source["kind"]> = new Set(["services", "endpointSlices"])
