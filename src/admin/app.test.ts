@@ -69,6 +69,7 @@ describe("reading", () => {
     ["/v1/pools", sampleStatus.pools],
     ["/v1/streams", sampleStatus.streams],
     ["/v1/http", []],
+    ["/v1/kubernetes", null],
   ])("GET %s shows its part of the status", async (path, part) => {
     const { status, headers, text } = await start().ask(`GET ${path}`)
     expect(status).toBe(200)

@@ -77,6 +77,7 @@ function addReads(app: App, backend: AdminBackend): void {
   app.get("/v1/pools", (context) => context.json(backend.status().pools))
   app.get("/v1/streams", (context) => context.json(backend.status().streams))
   app.get("/v1/http", (context) => context.json(backend.status().http))
+  app.get("/v1/kubernetes", (context) => context.json(backend.status().kubernetes))
 }
 
 function addWrites(app: App, backend: AdminBackend): void {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { formatExposition } from "../metrics/exposition.ts"
+import { sampleKubernetes } from "./fixtures/sample-kubernetes.ts"
 import { sampleStatus } from "./fixtures/sample-status.ts"
 import { processMetrics } from "./process-metrics.ts"
 import { statusMetrics } from "./status-metrics.ts"
@@ -48,8 +49,41 @@ describe("statusMetrics()", () => {
   })
 })
 
+describe("statusMetrics() of an edge that follows a cluster", () => {
+  const clustered = formatExposition(
+    statusMetrics({ ...sampleStatus, kubernetes: sampleKubernetes }),
+  )
+
+  test.each([
+    "causeway_kubernetes_connected 1",
+    "causeway_kubernetes_synced 1",
+    "causeway_kubernetes_restored 0",
+    "causeway_kubernetes_state_age_seconds 0",
+    'causeway_kubernetes_objects{resource="services"} 12',
+    'causeway_kubernetes_relists_total{resource="services"} 2',
+    'causeway_kubernetes_watches_total{resource="ciliumnodes"} 0',
+    "causeway_kubernetes_writer 1",
+    "causeway_kubernetes_writes_total 214",
+    "causeway_kubernetes_writes_refused_total 3",
+    'causeway_kubernetes_services{state="served"} 1',
+    'causeway_kubernetes_services{state="pending"} 1',
+    'causeway_kubernetes_address_pool_used{pool="first-pool"} 2',
+    'causeway_kubernetes_address_pool_size{pool="first-pool"} 2',
+    'causeway_kubernetes_nodes{state="routed"} 1',
+    'causeway_kubernetes_nodes{state="not_on_subnet"} 1',
+    'causeway_kubernetes_nodes{state="conflict"} 0',
+    "causeway_kubernetes_ingresses 4",
+    'causeway_kubernetes_ingress_problems{severity="warning"} 1',
+    "causeway_kubernetes_empty_pools 1",
+    'causeway_kubernetes_published{state="conflict"} 1',
+  ])("has the sample %s", (line) => expect(clustered).toContain(`\n${line}\n`))
+
+  test("has none of them without a cluster", () => expect(text).not.toContain("_kubernetes_"))
+})
+
 describe("the exposition", () => {
-  const whole = formatExposition([...statusMetrics(sampleStatus), ...processMetrics()])
+  const status = { ...sampleStatus, kubernetes: sampleKubernetes }
+  const whole = formatExposition([...statusMetrics(status), ...processMetrics()])
 
   test("can be parsed: each line by the grammar, each family once and whole", () => {
     expect(problems(whole)).toEqual([])
@@ -57,7 +91,7 @@ describe("the exposition", () => {
 
   test("has every family of a status that has one of everything", () => {
     const families = whole.matchAll(/^# TYPE (\S+)/gm).toArray().length
-    expect(families).toBe(10 + 9 + 4 + 12 + 5 + 5)
+    expect(families).toBe(10 + 9 + 4 + 12 + 5 + 19 + 5)
   })
 })
 

@@ -16,6 +16,8 @@ import type {
   Status,
   VrrpStatus,
 } from "./backend.ts"
+import { kubernetesMetrics } from "./kubernetes-metrics.ts"
+import { byLabel, flag, type Metric, stateSet, tabulate, withLabels } from "./metric-table.ts"
 
 export function statusMetrics(status: Status): MetricFamily[] {
   return [
@@ -28,60 +30,12 @@ export function statusMetrics(status: Status): MetricFamily[] {
     ...listenerMetrics("http", status.http),
     ...tabulate(CERTIFICATE_METRICS, status.http.flatMap(labelledCertificates)),
     ...tabulate(ROUTE_METRICS, status.http.flatMap(labelledRoutes)),
+    ...(status.kubernetes === null ? [] : kubernetesMetrics(status.kubernetes)),
   ]
-}
-
-/** One metric of many things: its name, type and help, and its samples for one of the things. */
-type Metric<Thing> = readonly [
-  name: string,
-  type: MetricFamily["type"],
-  help: string,
-  samples: (thing: Thing) => number | readonly Sample[],
-]
-
-interface Labelled<Thing> {
-  readonly thing: Thing
-  readonly labels: Readonly<Record<string, string>>
-}
-
-function tabulate<Thing>(
-  metrics: readonly Metric<Thing>[],
-  things: readonly Labelled<Thing>[],
-): MetricFamily[] {
-  return metrics.map(([name, type, help, samples]) => ({
-    name: `causeway_${name}`,
-    type,
-    help,
-    samples: things.flatMap(({ thing, labels }) => {
-      const found = samples(thing)
-      if (typeof found === "number") return [{ labels, value: found }]
-      return found.map((sample) => ({ ...sample, labels: { ...labels, ...sample.labels } }))
-    }),
-  }))
-}
-
-function withLabels<Thing>(labelsOf: (thing: Thing) => Readonly<Record<string, string>>) {
-  return (thing: Thing): Labelled<Thing> => ({ thing, labels: labelsOf(thing) })
 }
 
 function labelledServers({ name: pool, servers }: Status["pools"][number]) {
   return servers.map(withLabels((server: ServerStatus) => ({ pool, server: server.name })))
-}
-
-/** 1 for the value that holds, 0 for the others. */
-function stateSet(label: string, values: readonly string[], current: string): Sample[] {
-  return values.map((value) => ({ labels: { [label]: value }, value: value === current ? 1 : 0 }))
-}
-
-function byLabel(label: string, counts: Readonly<Record<string, number>>): Sample[] {
-  return Object.entries(counts).map(([value, count]) => ({
-    labels: { [label]: value },
-    value: count,
-  }))
-}
-
-function flag(holds: boolean): number {
-  return holds ? 1 : 0
 }
 
 function buildInfo({ version, node }: Status): MetricFamily {
@@ -94,7 +48,7 @@ const DAEMON_METRICS: readonly Metric<Status>[] = [
   [
     "ready",
     "gauge",
-    "Whether the configuration is applied and every listener bound",
+    "Whether the configuration is applied, every listener bound and the cluster known",
     ({ ready }) => flag(ready),
   ],
   ["uptime_seconds", "gauge", "Time since the start", ({ uptime_seconds }) => uptime_seconds],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import type { Status } from "../admin/backend.ts"
+import { sampleKubernetes } from "../admin/fixtures/sample-kubernetes.ts"
 import { SAMPLE_TIME, sampleStatus } from "../admin/fixtures/sample-status.ts"
 import { formatStatus } from "./status-text.ts"
 import { paintAnsi, paintPlain } from "./tone.ts"
@@ -103,6 +104,18 @@ describe("formatStatus()", () => {
       "a     192.0.2.101:3306  unchecked       1   118  1,204,311  3d 3h  no check",
       "b     no servers",
     ])
+  })
+
+  test("shows the cluster, and why a pool of it is empty", () => {
+    const pools = [{ name: "shop", balance: "first", servers: [] }]
+    const status: Status = { ...sampleStatus, pools, kubernetes: sampleKubernetes }
+    const shown = lines(160, status)
+    const at = shown.findIndex((line) => line.startsWith("shop "))
+    expect(shown.slice(at, at + 2)).toEqual([
+      "shop  no servers",
+      "  there is no Service shop/front",
+    ])
+    expect(shown.join("\n")).toContain("\n\nKubernetes  followed  https://192.0.2.10:6443, ")
   })
 
   test("passes no escape sequence of a server on to the terminal", () => {

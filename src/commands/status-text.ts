@@ -10,6 +10,7 @@ import type {
 } from "../admin/backend.ts"
 import { formatAge, formatBytes, formatCount } from "./format.ts"
 import { printable } from "./output.ts"
+import { kubernetesSections } from "./status-text-kubernetes.ts"
 import { type Cell, type Column, formatTable, type Row } from "./table.ts"
 import type { Paint, Tone } from "./tone.ts"
 
@@ -22,7 +23,11 @@ export interface StatusTextOptions {
 /** Lines without line ends. */
 export function formatStatus(status: Status, options: StatusTextOptions): string[] {
   const { nowEpochMs } = options
-  const pools = status.pools.flatMap((pool) => poolRows(pool, nowEpochMs))
+  const { kubernetes } = status
+  const whyEmpty = new Map(kubernetes?.pools.map(({ name, reason }) => [name, reason]))
+  const pools = status.pools.flatMap((pool) =>
+    poolRows(pool, { nowEpochMs, whyEmpty: whyEmpty.get(pool.name) ?? "" }),
+  )
   const sections = [
     headLines(status, options),
     formatTable(VRRP_COLUMNS, status.vrrp.map(vrrpRow(nowEpochMs)), options),
@@ -30,6 +35,7 @@ export function formatStatus(status: Status, options: StatusTextOptions): string
     formatTable(STREAM_COLUMNS, status.streams.map(streamRow), options),
     formatTable(HTTP_COLUMNS, status.http.map(httpRow), options),
     formatTable(CHECK_COLUMNS, status.checks.map(checkRow(nowEpochMs)), options),
+    ...(kubernetes === null ? [] : kubernetesSections(kubernetes, options)),
     [options.paint(footer(status), "quiet")],
   ]
   return sections
@@ -129,8 +135,14 @@ const SERVER_COLUMNS: readonly Column[] = [
 ]
 
 /** The pool's name stands at its first server alone. */
-function poolRows({ name, servers }: PoolStatus, nowEpochMs: number): Row[] {
-  if (servers.length === 0) return [{ cells: [name, quiet("no servers")] }]
+function poolRows(
+  { name, servers }: PoolStatus,
+  { nowEpochMs, whyEmpty }: { readonly nowEpochMs: number; readonly whyEmpty: string },
+): Row[] {
+  if (servers.length === 0) {
+    const notes = whyEmpty === "" ? [] : [quiet(whyEmpty)]
+    return [{ cells: [name, quiet("no servers")], notes }]
+  }
   return servers.map((server, index) => ({
     cells: [
       index === 0 ? name : "",

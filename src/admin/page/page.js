@@ -39,6 +39,7 @@ function show(status, now) {
     ),
     ...section("Listeners", listeners(view)),
     ...section("Checks", checks(view)),
+    ...section("Kubernetes", cluster(view)),
     footer(view),
   ])
   previous = { status, at }
@@ -227,6 +228,90 @@ function checks({ status, now }) {
     cell("quiet", [check.reason]),
   ])
   return [element("div", { class: "card" }, [table(head, rows)])]
+}
+
+function cluster({ status }) {
+  const { kubernetes } = status
+  if (kubernetes === null) return []
+  return [
+    clusterCard(kubernetes),
+    ...cards(
+      ["Service", "State", "Addresses", "Ports", "Router", "Why"],
+      kubernetes.services,
+      (each) => [
+        cell("", [each.service]),
+        cell("", [clusterState(each.state)]),
+        cell("mono", [each.addresses.join(", ")]),
+        cell("", [each.ports.join(", ")]),
+        cell("", [each.vrrp.join(", ")]),
+        cell("quiet", [each.reason]),
+      ],
+    ),
+    ...cards(["Published", "State", "Stream", "Leads to", "Why"], kubernetes.published, (each) => [
+      cell("", [`${each.service}:${each.port}`]),
+      cell("", [clusterState(each.state)]),
+      cell("", [each.stream]),
+      cell("mono", [each.endpoints.join(", ")]),
+      cell("quiet", [each.message]),
+    ]),
+    ...cards(["Node", "State", "Networks", "Why"], kubernetes.nodes, (each) => [
+      cell("", [each.node]),
+      cell("", [clusterState(each.state)]),
+      cell("mono", [each.networks.join(", ")]),
+      cell("quiet", [each.reason]),
+    ]),
+  ]
+}
+
+function clusterCard(kubernetes) {
+  const { writer, address_pools: pools, pools: serverPools, problems } = kubernetes
+  const [tone, word] = connection(kubernetes)
+  const holder = writer.holder === "" ? "no edge writes" : `${writer.holder} writes`
+  return element("div", { class: "card" }, [
+    element("div", { class: "title" }, [
+      text("name", kubernetes.server),
+      state(tone, word),
+      text("quiet end", writer.active ? "this edge writes" : holder),
+    ]),
+    text(
+      "quiet",
+      [
+        `${count(kubernetes.services.length)} LoadBalancer Services`,
+        `${count(kubernetes.ingresses)} Ingresses`,
+        ...pools.map(
+          ({ name, used, size }) => `${name}: ${count(used)} of ${count(size)} addresses`,
+        ),
+      ].join(" · "),
+    ),
+    ...[...new Set([kubernetes.last_error, writer.last_error])]
+      .filter((error) => error !== "")
+      .map((error) => text("notice warn", error)),
+    ...writer.missing_rules.map((rule) => text("notice warn", `missing rule: ${rule}`)),
+    ...serverPools
+      .filter(({ servers }) => servers === 0)
+      .map(({ name, reason }) => text("notice warn", `pool ${name} has no servers: ${reason}`)),
+    ...problems.map(({ object, severity, reason, message }) =>
+      text(severity === "notice" ? "quiet" : "notice warn", `${object}: ${reason}: ${message}`),
+    ),
+  ])
+}
+
+function connection({ connected, synced, restored, age_seconds: age }) {
+  if (restored) return ["warn", `away, restored state, ${duration(age * 1000)} old`]
+  if (connected) return ["good", "followed"]
+  return synced ? ["warn", `away for ${duration(age * 1000)}`] : ["bad", "not known yet"]
+}
+
+function clusterState(word) {
+  const isGood = ["served", "published", "routed", "this_host"].includes(word)
+  return state(isGood ? "good" : "warn", word)
+}
+
+/** A card with a table, where there is anything to show. */
+function cards(titles, things, rowOf) {
+  if (things.length === 0) return []
+  const head = titles.map((title) => [title])
+  return [element("div", { class: "card" }, [table(head, things.map(rowOf))])]
 }
 
 function footer({ status }) {
