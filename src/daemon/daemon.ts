@@ -149,7 +149,7 @@ export class Daemon implements AdminBackend {
     const threads = this.#threads.start()
     if (config.vrrp.length > 0) this.#startVrrp()
     await this.#admin.configure(config.admin)
-    this.#serving.openSockets(config, undefined)
+    this.#serving.openSockets(config)
     this.#accessLog.configure(config.log)
     const [cluster] = await Promise.all([this.#startCluster(config), threads])
     this.#cluster = cluster
@@ -275,7 +275,7 @@ export class Daemon implements AdminBackend {
       const changes = formatDiff(diffConfig(previous, loaded.config))
       await this.#admin.configure(loaded.config.admin)
       try {
-        this.#serving.openSockets(loaded.config, this.#config)
+        this.#serving.openSockets(loaded.config)
       } catch (error) {
         await this.#admin.configure(previous.admin)
         throw error

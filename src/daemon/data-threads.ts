@@ -31,7 +31,7 @@ import { Mailbox } from "../linux/mailbox.ts"
 import { canBeInterrupted } from "../linux/process.ts"
 import { SharedMemory } from "../linux/shared-memory.ts"
 import { disconnect, listenTcp, resetFd, shutdownListening } from "../linux/tcp.ts"
-import type { Address } from "../net/address.ts"
+import type { Address, Endpoint } from "../net/address.ts"
 import type { Instant } from "../net/time.ts"
 import { ServerBoard } from "../pool/server-board.ts"
 import {
@@ -169,6 +169,11 @@ export class DataThreads {
 
   listenerIds(): string[] {
     return [...this.#listeners.keys()]
+  }
+
+  /** Where we listen. */
+  endpoints(): Endpoint[] {
+    return [...this.#listeners.values()].map(({ template }) => template.endpoint)
   }
 
   /** Whether the threads serve exactly this already. */

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test"
 import type { StreamConfig } from "../config/config.ts"
 import { boundPort, listenTcp } from "../linux/tcp.ts"
-import type { Address, Endpoint } from "../net/address.ts"
+import { type Address, ANY_IPV4, type Endpoint } from "../net/address.ts"
 import {
   allocateListenerCounters,
   LISTENER_ROWS_MAX,
@@ -95,22 +95,30 @@ describe("refuseTakenEndpoints()", () => {
   test("names the endpoint, and how to find who has it", () => {
     using other = listenTcp({ address: LOOPBACK, port: 0 }, { reusePort: true })
     const endpoint = { address: LOOPBACK, port: boundPort(other) }
-    expect(() => refuseTakenEndpoints([endpoint], new Set())).toThrow(
+    expect(() => refuseTakenEndpoints([endpoint], () => [])).toThrow(
       `Cannot bind 127.0.0.1:${endpoint.port}: EADDRINUSE (another program listens on port ` +
         `${endpoint.port}; find it with: ss -ltnp sport = :${endpoint.port})`,
     )
   })
 
-  test("cannot tell who has a port that is our own, too", () => {
+  test("cannot tell who has an endpoint that is our own, too", () => {
     using own = listenTcp({ address: LOOPBACK, port: 0 }, { reusePort: true })
-    const port = boundPort(own)
-    refuseTakenEndpoints([{ address: LOOPBACK, port }], new Set([port]))
+    const endpoint = { address: LOOPBACK, port: boundPort(own) }
+    refuseTakenEndpoints([endpoint], () => [endpoint])
+    refuseTakenEndpoints([endpoint], () => [{ ...endpoint, address: ANY_IPV4 }])
+  })
+
+  test("tells it where our own listen on the port of another address", () => {
+    using other = listenTcp({ address: LOOPBACK, port: 0 }, { reusePort: true })
+    const endpoint = { address: LOOPBACK, port: boundPort(other) }
+    const own = { ...endpoint, address: "127.0.0.2" as Address }
+    expect(() => refuseTakenEndpoints([endpoint], () => [own])).toThrow("another program listens")
   })
 
   test("lets a free endpoint pass", () => {
     const socket = listenTcp({ address: LOOPBACK, port: 0 }, { reusePort: true })
     const port = boundPort(socket)
     socket.close()
-    refuseTakenEndpoints([{ address: LOOPBACK, port }], new Set())
+    refuseTakenEndpoints([{ address: LOOPBACK, port }], () => [])
   })
 })

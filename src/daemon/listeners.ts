@@ -10,7 +10,7 @@ import type { HttpColumn } from "../http/counters.ts"
 import { EADDRINUSE, SystemError } from "../linux/errno.ts"
 import { isEndpointTaken } from "../linux/tcp.ts"
 import type { CounterTable } from "../metrics/counter-table.ts"
-import { type Endpoint, formatEndpoint } from "../net/address.ts"
+import { type Address, ANY_IPV4, ANY_IPV6, type Endpoint, formatEndpoint } from "../net/address.ts"
 import { SlotAllocator } from "../pool/slot-allocator.ts"
 import type { ServerTlsSpec } from "../tls/tls-spec.ts"
 import type { ListenerTemplate } from "./data-threads.ts"
@@ -101,14 +101,15 @@ export function listenerId(stream: string, endpoint: Endpoint): string {
 
 /**
  * Throws when another program listens where `added` wants to: sockets of the same user would share
- * the port silently. Ports that our own sockets use already cannot be told apart and are left out.
+ * the port silently. Where sockets of our own are in the way it cannot be told, and is left out: an
+ * address of a Service goes to the next one while the listener of the first is still there.
  */
 export function refuseTakenEndpoints(
   added: readonly Endpoint[],
-  ownPorts: ReadonlySet<number>,
+  own: () => readonly Endpoint[],
 ): void {
   for (const endpoint of added) {
-    if (ownPorts.has(endpoint.port) || !isEndpointTaken(endpoint)) continue
+    if (!isEndpointTaken(endpoint) || own().some((each) => areInTheWay(each, endpoint))) continue
     const find = `ss -ltnp sport = :${endpoint.port}`
     throw new SystemError(
       `bind ${formatEndpoint(endpoint)}`,
@@ -116,4 +117,14 @@ export function refuseTakenEndpoints(
       `another program listens on port ${endpoint.port}; find it with: ${find}`,
     )
   }
+}
+
+/** Whether sockets that share nothing cannot listen on both. */
+function areInTheWay(left: Endpoint, right: Endpoint): boolean {
+  if (left.port !== right.port) return false
+  return left.address === right.address || isWildcard(left.address) || isWildcard(right.address)
+}
+
+function isWildcard(address: Address): boolean {
+  return address === ANY_IPV4 || address === ANY_IPV6
 }

@@ -67,11 +67,8 @@ export class Serving {
   }
 
   /** Opens the sockets of what `next` adds. When it throws, nothing has changed. */
-  openSockets(next: Config, previous: Config | undefined): void {
-    const ownEndpoints = previous === undefined ? [] : this.#templates(previous)
-    const ownPorts = new Set(ownEndpoints.map(({ endpoint }) => endpoint.port))
-    const added = this.#templates(next).filter(({ id }) => !this.#threads.hasListener(id))
-    this.#open(added, ownPorts)
+  openSockets(next: Config): void {
+    this.#open(this.#templates(next).filter(({ id }) => !this.#threads.hasListener(id)))
   }
 
   /** `streams` whose sockets are or could be opened; who could not is told of by `onFailed`. */
@@ -84,7 +81,7 @@ export class Serving {
       const added = templates.filter(({ id }) => !this.#threads.hasListener(id))
       if (added.length === 0) return true
       try {
-        this.#open(added, new Set())
+        this.#open(added)
         return true
       } catch (error) {
         onFailed(stream.name, error instanceof Error ? error.message : String(error))
@@ -153,10 +150,10 @@ export class Serving {
     return service
   }
 
-  #open(added: readonly ListenerTemplate[], ownPorts: ReadonlySet<number>): void {
+  #open(added: readonly ListenerTemplate[]): void {
     refuseTakenEndpoints(
       added.map(({ endpoint }) => endpoint),
-      ownPorts,
+      () => this.#threads.endpoints(),
     )
     this.#threads.openSockets(added)
   }
