@@ -30,7 +30,9 @@ export interface KubernetesStage {
   readonly master: Host
   readonly server: HostedApiServer
   readonly api: ApiServer
-  /** Pods live in these, by number: 1 and 2. */
+  /** By number: 1 and 2. */
+  readonly nodes: ReadonlyMap<number, Host>
+  /** Pods live in these, by the same number. */
   readonly podHosts: ReadonlyMap<number, Host>
 }
 
@@ -50,6 +52,7 @@ export async function createKubernetesStage(
   const client = await join("client", 100)
   const master = await join("api", 10)
   const server = await startApiServerIn(master, API_ADDRESS, options)
+  const nodes = new Map<number, Host>()
   const podHosts = new Map<number, Host>()
   for (const number of [1, 2]) {
     const node = await join(`node-${number}`, 10 + number)
@@ -59,12 +62,13 @@ export async function createKubernetesStage(
     await podLan.join(pods, { addresses: [`10.244.${number}.254/24`] })
     await pods.ip(`route add default via 10.244.${number}.1`)
     await node.sysctl({ "net.ipv4.ip_forward": 1 })
+    nodes.set(number, node)
     podHosts.set(number, pods)
     await server.api.apply(nodeManifest(number))
   }
   // What is deployed in every cluster, and what the manifests grant.
   await server.api.apply(await Bun.file(RBAC).text())
-  return { lab, lan, a, b, client, master, server, api: server.api, podHosts }
+  return { lab, lan, a, b, client, master, server, api: server.api, nodes, podHosts }
 }
 
 export interface Pod extends SimulatedPod {
