@@ -53,6 +53,11 @@ export function featuresOf(config: AccessConfig): Feature[] {
   return (Object.keys(uses) as Feature[]).filter((feature) => uses[feature])
 }
 
+/** Something has to be written, which only the holder of the Lease does. */
+export function needsLease(config: AccessConfig): boolean {
+  return featuresOf(config).some((feature) => WRITING.includes(feature))
+}
+
 /** Pools may also come from MetalLB's objects; somebody has to carry their addresses. */
 function servesServices({ addressPools, vrrp, kubernetes }: AccessConfig): boolean {
   if (addressPools.length > 0) return true

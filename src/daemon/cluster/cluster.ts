@@ -10,7 +10,7 @@ import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import type { KubernetesStatus } from "../../admin/backend.ts"
 import type { Config, PoolConfig } from "../../config/config.ts"
-import { featuresOf } from "../../kubernetes/access-rules.ts"
+import { featuresOf, needsLease } from "../../kubernetes/access-rules.ts"
 import { describeFailure } from "../../kubernetes/api-failure.ts"
 import { type ClusterContribution, ClusterModel } from "../../kubernetes/cluster-model.ts"
 import type { ClusterAccess } from "../../kubernetes/kubeconfig.ts"
@@ -79,6 +79,8 @@ export class Cluster {
   #isKnown = false
   #isServing = false
   #isStopped = false
+  /** There is something to write: we stand for election. */
+  #isStanding = false
   /** The Lease is ours. */
   #candidate: string | undefined
   /** And the view is fresh. */
@@ -129,7 +131,7 @@ export class Cluster {
   async start(waitMs: number): Promise<void> {
     await this.#restore()
     this.#reflectors.start()
-    this.#election.start()
+    this.#standForElection()
     const end = monotonicNow() + waitMs
     await this.#untilSynced(end)
     this.#workOut()
@@ -160,7 +162,8 @@ export class Cluster {
     this.#access = access
     if (isElsewhere) this.#client = new ApiClient(access)
     this.#reflectors.reconfigure(this.#reflectorSettings())
-    if (isElsewhere || isOtherLease) await this.#restartWriting()
+    if (isElsewhere || isOtherLease) await this.#resetWriting()
+    this.#standForElection()
     this.#workOut()
     this.#wantSecrets()
     this.#alignRoutes()
@@ -216,7 +219,7 @@ export class Cluster {
     clearTimeout(this.#work)
     this.#lost()
     this.#reflectors.stop()
-    const released = this.#election.stop(STOP_WAIT_MS)
+    const released = this.#isStanding ? this.#election.stop(STOP_WAIT_MS) : undefined
     await Promise.all([released, this.#stateFile.stop()])
   }
 
@@ -387,13 +390,20 @@ export class Cluster {
     })
   }
 
-  /** With another server or another Lease. */
-  async #restartWriting(): Promise<void> {
+  /** Who never writes asks for no Lease, and needs no right to one. */
+  #standForElection(): void {
+    if (this.#isStanding || !needsLease(this.#config)) return
+    this.#isStanding = true
+    this.#election.start()
+  }
+
+  /** For another server or another Lease. */
+  async #resetWriting(): Promise<void> {
     this.#lost()
-    await this.#election.stop(STOP_WAIT_MS)
+    if (this.#isStanding) await this.#election.stop(STOP_WAIT_MS)
+    this.#isStanding = false
     this.#writer = this.#newWriter()
     this.#election = this.#newElection()
-    this.#election.start()
   }
 
   #lost(): void {
