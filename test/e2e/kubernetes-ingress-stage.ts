@@ -1,6 +1,6 @@
 /**
- * The stage of the Ingress tests: a cluster on a LAN, and an edge that serves its Ingress objects on
- * a virtual address, port 80 and port 443.
+ * The stage of the Ingress tests: a cluster on a LAN, and an edge that serves its Ingress objects
+ * on a virtual address, port 80 and port 443.
  */
 import { join } from "node:path"
 import type { SliceWriter } from "../lab/api-server/slice-writer.ts"
@@ -36,13 +36,16 @@ export interface IngressEdgeOptions {
   /** Further tables. */
   readonly tables?: string
   readonly priority?: number
+  /** Default: `VIP`. */
+  readonly address?: string
 }
 
-export function ingressToml({ http = "", tables = "", priority = 100 }: IngressEdgeOptions) {
-  return `${vrrpToml({ priority, addresses: [VIP] })}
+export function ingressToml(options: IngressEdgeOptions) {
+  const { http = "", tables = "", priority = 100, address = VIP } = options
+  return `${vrrpToml({ priority, addresses: [address] })}
 [[http]]
 name = "web"
-bind = ["${VIP}:80", { address = "${VIP}:443", tls = true }]
+bind = ["${address}:80", { address = "${address}:443", tls = true }]
 ingress = true
 ${http}
 ${tables}`

@@ -17,6 +17,7 @@ import {
   deploy,
   eventsOf,
   type IngressStage,
+  ingressObject,
   ingressToml,
   problemsOf,
   removeIngress,
@@ -25,6 +26,7 @@ import {
   tlsSecret,
   VIP,
 } from "./kubernetes-ingress-stage.ts"
+import { startClusterEdge } from "./kubernetes-stage.ts"
 import { report } from "./report.ts"
 
 let stage: IngressStage
@@ -61,7 +63,9 @@ interface Shown {
 /** What openssl is shown when it asks for a name; "": for none. */
 async function shown(name: string, ...words: string[]): Promise<Shown> {
   const asked = name === "" ? ["-noservername"] : ["-servername", name]
-  const argv = ["openssl", "s_client", "-connect", `${VIP}:443`, ...asked, ...words]
+  const [to = VIP] = words.filter((word) => /^[\d.]+$/.test(word))
+  const options = words.filter((word) => word !== to)
+  const argv = ["openssl", "s_client", "-connect", `${to}:443`, ...asked, ...options]
   const { stdout, stderr } = await stage.client.run(argv, { stdin: "", timeoutMs: 10_000 })
   const output = `${stdout}\n${stderr}`
   const [pem = ""] = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(output) ?? []
@@ -347,5 +351,72 @@ describe("with a certificate of the listener", () => {
       expect(await answerOf(stage, "r.test/a", { tls: true })).toMatch(/^web-. \/a$/)
       await removeIngress(stage, "redirecting")
     })
+  })
+})
+
+describe("an edge that may not read all Secrets", () => {
+  const OTHER = "192.168.1.41"
+  let narrow: Edge
+
+  /** What rbac.yaml grants but Secrets, and two of those by name. */
+  beforeAll(async () => {
+    const role = await stage.api.get("clusterroles", "causeway")
+    const rules = (role?.rules ?? []) as { resources: string[] }[]
+    const subjects = [{ kind: "User", name: "narrow", apiGroup: RBAC }]
+    const roleRef = (kind: string) => ({ apiGroup: RBAC, kind, name: "narrow" })
+    await stage.api.apply([
+      {
+        ...named("ClusterRole"),
+        rules: rules.filter(({ resources }) => !resources.includes("secrets")),
+      },
+      { ...named("ClusterRoleBinding"), subjects, roleRef: roleRef("ClusterRole") },
+      {
+        ...named("Role", "default"),
+        rules: [
+          {
+            apiGroups: [""],
+            resources: ["secrets"],
+            resourceNames: ["granted", "passwords"],
+            verbs: ["list", "watch"],
+          },
+        ],
+      },
+      { ...named("RoleBinding", "default"), subjects, roleRef: roleRef("Role") },
+    ])
+    const kubeconfig = await stage.api.kubeconfigFile("narrow")
+    const toml = ingressToml({ address: OTHER }).replace("router_id = 51", "router_id = 52")
+    narrow = await startClusterEdge(stage, stage.b, toml, { kubeconfig })
+    await narrow.waitState("active")
+  }, 30_000)
+
+  const RBAC = "rbac.authorization.k8s.io"
+
+  function named(kind: string, namespace?: string) {
+    const metadata = { name: "narrow", ...(namespace === undefined ? {} : { namespace }) }
+    return { apiVersion: `${RBAC}/v1`, kind, metadata }
+  }
+
+  test("follows those it is granted by name, as they change", async () => {
+    await stage.api.apply([
+      await tlsSecret(await certificate("granted", "granted.test"), "granted"),
+      await tlsSecret(await certificate("withheld", "withheld.test"), "withheld"),
+    ])
+    await stage.api.apply(
+      ["granted", "withheld"].map((name) =>
+        ingressObject({
+          name,
+          tls: [{ hosts: [`${name}.test`], secretName: name }],
+          rules: [[`${name}.test/`, "web"]],
+        }),
+      ),
+    )
+    const showsNow = async (name: string) => (await shown(name, OTHER)).pem
+    const first = await eventually(() => showsNow("granted.test"))
+    expect(await showsNow("withheld.test")).toBe("")
+    expect((await problemsOf(narrow, "withheld")).join()).toContain("SecretNotFound")
+    await stage.api.apply(await tlsSecret(await certificate("again", "granted.test"), "granted"))
+    await eventually(async () => ![first, ""].includes(await showsNow("granted.test")))
+    await stage.api.remove("secrets", "default/granted")
+    await eventually(async () => (await showsNow("granted.test")) === "")
   })
 })
