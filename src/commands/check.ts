@@ -40,7 +40,11 @@ export async function check(input: CommandInput): Promise<number> {
   const checked = { loaded, findings, kubernetes }
   if (input.json) printJson(resultJson(checked))
   else printResult(checked, input)
-  return kubernetes === undefined || kubernetes.report.denied.length === 0 ? 0 : 1
+  return isAllowed(kubernetes) ? 0 : 1
+}
+
+function isAllowed(kubernetes: KubernetesFindings | undefined): boolean {
+  return kubernetes === undefined || kubernetes.report.denied.length === 0
 }
 
 type Loaded = Extract<LoadResult, { readonly ok: true }>
@@ -91,7 +95,8 @@ function printResult({ loaded, findings, kubernetes }: Checked, input: CommandIn
   if (kubernetes !== undefined) printKubernetes(kubernetes)
   const warnings = findings.filter(({ severity }) => severity === "warning")
   const count = loaded.warnings.length + warnings.length
-  printLine(`\n${input.configPath}: no errors${count === 0 ? "" : `, ${plural(count, "warning")}`}`)
+  const errors = isAllowed(kubernetes) ? "no errors" : "missing rights"
+  printLine(`\n${input.configPath}: ${errors}${count === 0 ? "" : `, ${plural(count, "warning")}`}`)
 }
 
 function printKubernetes(findings: KubernetesFindings): void {
@@ -106,7 +111,7 @@ function printKubernetes(findings: KubernetesFindings): void {
 function resultJson({ loaded, findings, kubernetes }: Checked) {
   const { config, warnings, files } = loaded
   return {
-    ok: true,
+    ok: isAllowed(kubernetes),
     files,
     diagnostics: warnings.map(diagnosticJson),
     host: findings,
