@@ -8,7 +8,6 @@ import { join } from "node:path"
 import type { Edge } from "../lab/edge.ts"
 import { eventually } from "../lab/wait.ts"
 import { type KeyPair, makeAuthority, makeCertificate } from "./certificates.ts"
-import { startOddWebServer } from "./http-servers.ts"
 import {
   answerOf,
   applyIngress,
@@ -16,6 +15,7 @@ import {
   createIngressStage,
   type Deployment,
   deploy,
+  deployOdd,
   eventsOf,
   eventuallyAnswers,
   type IngressSettings,
@@ -45,7 +45,7 @@ beforeAll(async () => {
   await deploy(stage, "canary")
   await deploy(stage, "secure", { port: 8443, servicePort: 443, tls: inner })
   await deploy(stage, "auth", { more: AUTH_SERVER })
-  await startOdd()
+  await deployOdd(stage)
   edge = await startIngressEdge(stage, { http: 'trusted_proxies = ["192.168.1.100/32"]' })
   await stage.client.ip("address add 192.168.1.101/24 dev eth0")
 }, 60_000)
@@ -61,15 +61,6 @@ const AUTH_SERVER = `
     }
     return 401;
   }`
-
-/** A Service whose pod has bad manners. */
-async function startOdd(): Promise<void> {
-  const host = stage.podHosts.get(1)
-  if (host === undefined) throw new Error("No node 1")
-  await startOddWebServer(host, 9000)
-  const slices = await createService(stage, { name: "odd", targetPort: 9000 })
-  await slices.write([{ name: "odd-1", address: "10.244.1.254", state: "ready" }])
-}
 
 /** One Ingress for one test, called as the host's first label. */
 async function withIngress(

@@ -7,6 +7,7 @@ import type { SliceWriter } from "../lab/api-server/slice-writer.ts"
 import type { Edge } from "../lab/edge.ts"
 import { eventually } from "../lab/wait.ts"
 import type { KeyPair } from "./certificates.ts"
+import { startOddWebServer } from "./http-servers.ts"
 import {
   createKubernetesStage,
   createService,
@@ -87,6 +88,15 @@ export async function deploy(
   const slices = await createService(stage, service)
   await slices.write(pods)
   return { pods, slices }
+}
+
+/** The Service "odd", whose pod has the manners of `programs/odd-web-server.ts`. */
+export async function deployOdd(stage: IngressStage): Promise<void> {
+  const host = stage.podHosts.get(1)
+  if (host === undefined) throw new Error("No node 1")
+  await startOddWebServer(host, 9000)
+  const slices = await createService(stage, { name: "odd", targetPort: 9000 })
+  await slices.write([{ name: "odd-1", address: "10.244.1.254", state: "ready" }])
 }
 
 export interface IngressSettings {

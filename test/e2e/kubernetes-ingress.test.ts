@@ -18,6 +18,7 @@ import {
   ask,
   createIngressStage,
   deploy,
+  deployOdd,
   type IngressStage,
   ingressObject,
   ingressToml,
@@ -38,6 +39,7 @@ beforeAll(async () => {
   await deploy(stage, "service-apiv1", { namespace: "training" })
   await deploy(stage, "service-apiv2", { namespace: "training" })
   await deploy(stage, "web", { pods: 2 })
+  await deployOdd(stage)
   edge = await startIngressEdge(stage)
 }, 60_000)
 
@@ -199,6 +201,36 @@ describe("changes", () => {
     expect([await podAt("two.test/a"), await podAt("two.test/b")]).toEqual(["404", "web"])
     await removeIngress(stage, "staying")
   })
+})
+
+test("a request under way goes on when its Ingress is changed, and when it is deleted", async () => {
+  const leading = (service: string) => ({
+    name: "slow",
+    rules: [["slow.test/", service] as const],
+  })
+  for (const change of [
+    () => applyIngress(stage, leading("web")),
+    () => removeIngress(stage, "slow"),
+  ]) {
+    await applyIngress(stage, leading("odd"))
+    // Ten bytes in two seconds.
+    const answer = ask(stage, "slow.test/drip")
+    await Bun.sleep(300)
+    await change()
+    expect(await podAt("slow.test/")).not.toBe("odd")
+    const { status, body } = await answer
+    expect([status, body]).toEqual([200, ".........."])
+  }
+})
+
+test("hosts as clients write them", async () => {
+  await applyIngress(stage, { name: "written", rules: [["written.test/", "web"]] })
+  const pods = []
+  for (const host of ["WRITTEN.test", "written.test:80", "written.test.", "xwritten.test"]) {
+    pods.push(await podAt(`${host}/`))
+  }
+  expect(pods).toEqual(["web", "web", "web", "404"])
+  await removeIngress(stage, "written")
 })
 
 async function podAt(place: string): Promise<string> {
