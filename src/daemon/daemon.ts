@@ -25,7 +25,7 @@ import { type HealthChange, HealthChecker } from "../health/driver.ts"
 import { monotonicNow } from "../linux/clock.ts"
 import { SystemError } from "../linux/errno.ts"
 import type { Logger } from "../log/logger.ts"
-import type { Address } from "../net/address.ts"
+import { type Address, ANY_IPV4, ANY_IPV6, type Endpoint } from "../net/address.ts"
 import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { TrackedState } from "../vrrp/tracking.ts"
 import { AccessLog } from "./access-log.ts"
@@ -36,6 +36,7 @@ import { publishedServers } from "./cluster/published-servers.ts"
 import { DataThreads } from "./data-threads.ts"
 import { Notifier } from "./notifier.ts"
 import { Serving, type ThreadLogging } from "./serving.ts"
+import { Silence } from "./silence.ts"
 import { stateDirectory } from "./state-directory.ts"
 import {
   httpStatus,
@@ -171,8 +172,10 @@ export class Daemon implements AdminBackend {
     this.#isReady = false
     clearInterval(this.#watch)
     await this.#reloading
+    const silence = new Silence(this.#leavingEndpoints())
     await this.#threads.closeListeners()
     await this.#vrrp?.stop()
+    silence.close()
     await Promise.all([this.#cluster?.stop(), this.#drain(cutShort)])
     this.#checker.stop()
     await this.#threads.stop()
@@ -181,6 +184,17 @@ export class Daemon implements AdminBackend {
     this.#accessLog.close()
     this.#tls.close()
     await this.#admin.close()
+  }
+
+  /** Listeners through which clients come by an address that is about to be given up. */
+  #leavingEndpoints(): Endpoint[] {
+    const active = (this.#vrrp?.snapshots() ?? []).filter(({ state }) => state === "active")
+    const names = new Set(active.map(({ name }) => name))
+    const routers = this.#config.vrrp.filter(({ name }) => names.has(name))
+    const prefixes = routers.flatMap((each) => [...each.addresses, ...each.unadvertisedAddresses])
+    if (prefixes.length === 0) return []
+    const addresses = new Set([ANY_IPV4, ANY_IPV6, ...prefixes.map(({ address }) => address)])
+    return this.#threads.endpoints().filter(({ address }) => addresses.has(address))
   }
 
   /** One at a time, in the order asked for. Never rejects. */
@@ -369,7 +383,11 @@ export class Daemon implements AdminBackend {
 
   /** After whatever changes the configuration now. */
   #enqueue(what: string, task: () => Promise<void>): void {
-    this.#reloading = this.#reloading.then(task).catch((error: unknown) => {
+    const unlessStopping = async () => {
+      // It would open the listeners again.
+      if (this.#isReady) await task()
+    }
+    this.#reloading = this.#reloading.then(unlessStopping).catch((error: unknown) => {
       const reason = error instanceof Error ? (error.stack ?? error.message) : String(error)
       this.#log.error("kubernetes", `${what} could not be applied`, { reason })
     })

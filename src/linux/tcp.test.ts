@@ -14,6 +14,7 @@ import {
   disconnect,
   enableKeepAlive,
   isEndpointTaken,
+  listenSilently,
   listenTcp,
   localEndpoint,
   peerSockaddr,
@@ -150,6 +151,30 @@ describe("isEndpointTaken()", () => {
     expect(isEndpointTaken({ ...endpoint, address: "127.0.0.2" as Address })).toBe(false)
     listener.close()
     expect(isEndpointTaken(endpoint)).toBe(false)
+  })
+})
+
+describe("listenSilently()", () => {
+  test("answers nothing, not even with a refusal, to who connects once the others are gone", () => {
+    const listener = listenTcp(anyPort(LOOPBACK), { reusePort: true })
+    const endpoint = endpointOf(listener)
+    const silent = listenSilently(endpoint)
+    listener.close()
+    const fd = startConnect(encodeSockaddr(endpoint), undefined)
+    open.push(fd)
+    const epoll = new Epoll(1)
+    epoll.add(fd, EPOLLOUT)
+    // On loopback an answer is there before connect(2) returns.
+    expect(epoll.wait(20)).toBe(0)
+    epoll.close()
+    expect(accept(silent.number)).toBe(-EAGAIN)
+    silent.close()
+    expect(connect(endpoint).error).toBe(ECONNREFUSED)
+  })
+
+  test("throws where another program listens", () => {
+    using other = listenTcp(anyPort(LOOPBACK), { reusePort: false })
+    expect(() => listenSilently(endpointOf(other))).toThrow("EADDRINUSE")
   })
 })
 

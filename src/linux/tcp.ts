@@ -9,6 +9,7 @@ import { NativeBytes } from "./bytes.ts"
 import { EACCES, EINPROGRESS, EPERM, SystemError } from "./errno.ts"
 import { check, type Fd, ownFd } from "./fd.ts"
 import { lastErrno, libc } from "./libc.ts"
+import { attachFilter, type FilterInstruction } from "./packet-socket.ts"
 import {
   AF_INET,
   AF_INET6,
@@ -87,7 +88,25 @@ export interface ListenOptions {
  * arrives later. `::` accepts IPv4 too. Accepted sockets inherit TCP_NODELAY and keep-alive, which
  * saves five calls per connection. Throws `SystemError`, "Cannot bind 192.0.2.10:443: EADDRINUSE".
  */
-export function listenTcp(endpoint: Endpoint, { reusePort }: ListenOptions): Fd {
+export function listenTcp(endpoint: Endpoint, options: ListenOptions): Fd {
+  return listening(endpoint, options, () => {})
+}
+
+/**
+ * A listening socket that drops every segment unseen: to clients it is as if the address were gone
+ * already, and their kernel asks again a moment later, where without a listener it would be refused
+ * at once. Shares its endpoint with sockets of `listenTcp` that share it. Throws `SystemError`.
+ */
+export function listenSilently(endpoint: Endpoint): Fd {
+  return listening(endpoint, { reusePort: true }, (socket) => attachFilter(socket, [DROP]))
+}
+
+/** `prepare` is called before the first segment can come. */
+function listening(
+  endpoint: Endpoint,
+  { reusePort }: ListenOptions,
+  prepare: (socket: Fd) => void,
+): Fd {
   const isIpv6 = familyOf(endpoint.address) === 6
   const socket = openStreamSocket(isIpv6 ? AF_INET6 : AF_INET)
   try {
@@ -100,6 +119,7 @@ export function listenTcp(endpoint: Endpoint, { reusePort }: ListenOptions): Fd 
     setOption(socket.number, IPPROTO_TCP, TCP_NODELAY, 1)
     enableKeepAlive(socket.number)
     bind(socket.number, endpoint)
+    prepare(socket)
     check(libc.listen(socket.number, BACKLOG), `listen on ${formatEndpoint(endpoint)}`)
     return socket
   } catch (error) {
@@ -107,6 +127,9 @@ export function listenTcp(endpoint: Endpoint, { reusePort }: ListenOptions): Fd 
     throw error
   }
 }
+
+/** BPF_RET | BPF_K: nothing of it is kept. */
+const DROP: FilterInstruction = { code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 0 }
 
 function openStreamSocket(family: number): Fd {
   return ownFd(libc.socket(family, STREAM_FLAGS, 0), "open TCP socket", "TCP socket")
