@@ -14,9 +14,9 @@ export interface DeploymentOptions {
   /** Last byte of the first pod's address; the next ones count on. */
   readonly firstAddress: number
   /**
-   * When a pod ends: once it has left the slices ("after", a preStop hook that waits), or as soon as
-   * it is told to ("at once": nginx's image ends by SIGQUIT, which lets requests finish and takes no
-   * new ones), while the slices still name it.
+   * When a pod ends: once it has left the slices ("after", a preStop hook that waits), or as soon
+   * as it is told to ("at once": nginx's image ends by SIGQUIT, which lets requests finish and
+   * takes no new ones), while the slices still name it.
    */
   readonly ends?: "after" | "at once"
 }
