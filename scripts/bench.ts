@@ -16,7 +16,8 @@ import { parseArgs } from "node:util"
 import { type Arena, createArena } from "./bench/arena.ts"
 import { contenderVersions } from "./bench/contender.ts"
 import { runHttpPart } from "./bench/http.ts"
-import { formatPart, type PartResult, toJson } from "./bench/report.ts"
+import { runKubernetesPart } from "./bench/kubernetes.ts"
+import { figureToJson, formatPart, type PartResult, toJson } from "./bench/report.ts"
 import { FULL, QUICK, type Settings } from "./bench/settings.ts"
 import { runStreamPart } from "./bench/stream.ts"
 import { build } from "./build.ts"
@@ -24,7 +25,11 @@ import { setUpPeers } from "./setup-peers.ts"
 
 type Part = (arena: Arena, settings: Settings, say: (line: string) => void) => Promise<PartResult>
 
-const PARTS: Readonly<Record<string, Part>> = { stream: runStreamPart, http: runHttpPart }
+const PARTS: Readonly<Record<string, Part>> = {
+  stream: runStreamPart,
+  http: runHttpPart,
+  kubernetes: runKubernetesPart,
+}
 
 interface Options {
   readonly settings: Settings
@@ -50,7 +55,11 @@ async function main(words: readonly string[]): Promise<void> {
   if (options.jsonPath === undefined) return
   const { settings } = options
   const rows = results.flatMap((result) => result.rows.map(toJson))
-  await Bun.write(options.jsonPath, JSON.stringify({ header, settings, rows }, undefined, 2))
+  const figures = results.flatMap(({ figures = [] }) => figures.map(figureToJson))
+  await Bun.write(
+    options.jsonPath,
+    JSON.stringify({ header, settings, rows, figures }, undefined, 2),
+  )
 }
 
 /** Throws when this machine cannot run it. */

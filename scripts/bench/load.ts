@@ -67,9 +67,12 @@ export async function upload(
 
 /** Open loop at a fixed rate (`paced-client.ts`). */
 export async function paced(client: Host, options: PacedOptions): Promise<PacedResult> {
-  const least = ["chrt", "--idle", "0"]
-  const argv = [...least, process.execPath, program("paced-client"), JSON.stringify(options)]
-  return JSON.parse(await client.exec([...ON_LOAD_CORE, ...argv]))
+  const rank = options.sleeps === true ? [] : LEAST
+  const path = join(client.directory, "paced.json")
+  await Bun.write(path, JSON.stringify(options))
+  const argv = [...ON_LOAD_CORE, ...rank, process.execPath, program("paced-client"), path]
+  const seconds = (options.warmUpRequests + options.requests) / options.requestsPerSecond
+  return JSON.parse(await client.exec(argv, { timeoutMs: 30_000 + 2_000 * seconds }))
 }
 
 /** Full TLS handshakes, each with one request (`handshake-client.ts`). */
@@ -88,6 +91,9 @@ export async function holdIdle(client: Host, options: IdleOptions): Promise<Mana
   await holder.waitFor(/idle \d+\n/, { timeoutMs: 60_000 })
   return holder
 }
+
+/** Put before a program, lets all others go first. */
+export const LEAST = ["chrt", "--idle", "0"]
 
 /** The text of a small request over a connection that stays open. */
 export const SMALL_REQUEST = `GET ${SMALL_PATH} HTTP/1.1\r\nHost: bench\r\n\r\n`

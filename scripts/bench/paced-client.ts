@@ -4,10 +4,13 @@
  * request's clock: the coordinated omission of closed-loop tools, and of h2load's `--rps`, which
  * moreover sends in bursts 10 ms apart.
  *
- * It polls instead of sleeping, because timers are too coarse for 100 µs, and is to be started as
- * the least of all programs (SCHED_IDLE, by `chrt`), because it shares its core with the origin.
- * Argument: JSON `PacedOptions`. Writes one line of JSON, `PacedResult`.
+ * It polls instead of sleeping, because a wake-up costs more than what is measured, and is to be
+ * started as the least of all programs (SCHED_IDLE, by `chrt`), because it shares its core with the
+ * origin. Where other programs share that core as well and it must come before them, it sleeps by a
+ * timer of the kernel (`sleeps`).
+ * Argument: a file with `PacedOptions` as JSON. Writes one line of JSON, `PacedResult`.
  */
+import { dlopen, type Pointer } from "bun:ffi"
 import { NativeBytes } from "../../src/linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Epoll } from "../../src/linux/epoll.ts"
 import { encodeSockaddr } from "../../src/linux/sockaddr.ts"
@@ -23,9 +26,11 @@ export interface PacedOptions {
   readonly requests: number
   /** Sent before, at the same rate, and not counted. */
   readonly warmUpRequests: number
-  readonly request: string
+  /** One, or several in turn, whose answers have the same length. */
+  readonly request: string | readonly string[]
   /** Same seed, same times. */
   readonly seed: number
+  readonly sleeps?: boolean
 }
 
 /** Microseconds from the intended moment of sending to the end of the answer. */
@@ -38,7 +43,8 @@ export interface PacedResult {
 
 class PacedClient {
   readonly #epoll = new Epoll(256)
-  readonly #request: NativeBytes
+  readonly #requests: readonly NativeBytes[]
+  readonly #timer: WakeUpTimer | undefined
   readonly #scratch = new NativeBytes(64 * 1024)
   readonly #nextGapNs: () => number
   readonly #total: number
@@ -50,12 +56,15 @@ class PacedClient {
   readonly #waitingNs: number[] = []
   readonly #latenciesNs: Float64Array
   #answerBytes = 0
+  #turn = 0
   #sent = 0
   #answered = 0
 
   constructor(options: PacedOptions) {
     this.#total = options.warmUpRequests + options.requests
-    this.#request = NativeBytes.of(Buffer.from(options.request))
+    this.#requests = [options.request].flat().map((text) => NativeBytes.of(Buffer.from(text)))
+    this.#timer = options.sleeps === true ? new WakeUpTimer() : undefined
+    if (this.#timer !== undefined) this.#epoll.add(this.#timer.descriptor, EPOLLIN | EPOLLET)
     this.#latenciesNs = new Float64Array(this.#total)
     this.#intendedNs = new Float64Array(FDS_MAX)
     this.#missingBytes = new Int32Array(FDS_MAX)
@@ -86,7 +95,10 @@ class PacedClient {
         if (fd === undefined) this.#waitingNs.push(dueNs)
         else this.#send(fd, dueNs)
       }
-      this.#poll(0, (fd) => this.#receive(fd))
+      if (this.#sent < this.#total) this.#timer?.set(dueNs - nowNs)
+      this.#poll(this.#timer === undefined ? 0 : POLL_MS, (fd) => {
+        if (fd !== this.#timer?.descriptor) this.#receive(fd)
+      })
     }
     return this.#latenciesNs
   }
@@ -107,20 +119,24 @@ class PacedClient {
       return
     }
     this.#answerBytes = receive(fd, this.#scratch, this.#scratch.bytes.length)
+    const text = this.#scratchText(this.#answerBytes)
+    if (!text.startsWith("HTTP/1.1 200 ")) throw new Error(`No answer to measure:\n${text}`)
     this.#free.push(fd)
   }
 
   #send(fd: number, dueNs: number): void {
-    const { length } = this.#request.bytes
+    const request = this.#requests[this.#turn++ % this.#requests.length] as NativeBytes
+    const { length } = request.bytes
     this.#intendedNs[fd] = dueNs
     this.#missingBytes[fd] = this.#answerBytes
-    if (send(fd, this.#request, 0, length) !== length) throw new Error("A request did not leave")
+    if (send(fd, request, 0, length) !== length) throw new Error("A request did not leave")
   }
 
   #receive(fd: number): void {
     const count = receive(fd, this.#scratch, this.#scratch.bytes.length)
     if (count <= 0) throw new Error("A connection ended")
     const missing = (this.#missingBytes[fd] as number) - count
+    if (missing < 0) throw new Error(`Another answer:\n${this.#scratchText(count)}`)
     this.#missingBytes[fd] = missing
     if (missing > 0) return
     this.#latenciesNs[this.#answered] = Bun.nanoseconds() - (this.#intendedNs[fd] as number)
@@ -129,7 +145,39 @@ class PacedClient {
     if (waitingNs === undefined) this.#free.push(fd)
     else this.#send(fd, waitingNs)
   }
+
+  #scratchText(length: number): string {
+    return Buffer.from(this.#scratch.bytes.subarray(0, Math.max(0, length))).toString("latin1")
+  }
 }
+
+/** timerfd(2): wakes an epoll set to the microsecond, which `epoll_wait` alone cannot. */
+class WakeUpTimer {
+  readonly descriptor: number
+  readonly #spec = new NativeBytes(32)
+
+  constructor() {
+    this.descriptor = timers.timerfd_create(CLOCK_MONOTONIC, 0)
+    if (this.descriptor < 0) throw new Error("No timer")
+  }
+
+  set(inNs: number): void {
+    const nanoseconds = Math.max(1, inNs)
+    const { view, address } = this.#spec
+    view.setBigInt64(16, BigInt(Math.floor(nanoseconds / 1e9)), true)
+    view.setBigInt64(24, BigInt(Math.floor(nanoseconds % 1e9)), true)
+    timers.timerfd_settime(this.descriptor, 0, address, NO_OLD_VALUE)
+  }
+}
+
+const timers = dlopen("libc.so.6", {
+  timerfd_create: { args: ["i32", "i32"], returns: "i32" },
+  timerfd_settime: { args: ["i32", "i32", "ptr", "ptr"], returns: "i32" },
+}).symbols
+const CLOCK_MONOTONIC = 1
+const NO_OLD_VALUE: Pointer | null = null
+/** An answer wakes it, too. */
+const POLL_MS = 100
 
 /** Gaps of a Poisson process; xorshift32 is random enough for arrival times. */
 function exponentialGaps(meanNs: number, seed: number): () => number {
@@ -158,4 +206,4 @@ function main(options: PacedOptions): void {
 
 const FDS_MAX = 4096
 
-if (import.meta.main) main(JSON.parse(process.argv[2] ?? ""))
+if (import.meta.main) main(await Bun.file(process.argv[2] ?? "").json())

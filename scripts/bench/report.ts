@@ -1,6 +1,7 @@
 /**
  * Rows of results and how they are shown. A row compares one figure over the programs, lower being
  * better. Its ratio is against the better of the two peers: the one a user would choose instead.
+ * What no peer does is a figure by itself.
  */
 import { COLUMNS, type Column } from "./contender.ts"
 import { median, spread } from "./statistics.ts"
@@ -24,9 +25,21 @@ export interface Row {
   readonly series: readonly Series[]
 }
 
+/** Of Causeway alone. Lower is better; the median of the samples counts. */
+export interface Figure {
+  /** For machines, such as `kubernetes.sync`. */
+  readonly id: string
+  readonly title: string
+  readonly unit: string
+  /** What is accepted; absent: shown for information. */
+  readonly max?: number
+  readonly samples: number[]
+}
+
 export interface PartResult {
   readonly title: string
   readonly rows: readonly Row[]
+  readonly figures?: readonly Figure[]
   /** Lines to print under the table. */
   readonly notes: readonly string[]
 }
@@ -61,16 +74,32 @@ export function judge(row: Row): Verdict {
   return { best, ratio, passed: row.ratioMax === undefined ? undefined : ratio <= row.ratioMax }
 }
 
-/** The table and the notes of a part, as lines. */
-export function formatPart({ title, rows, notes }: PartResult): string[] {
-  const header = [...COLUMNS.map((column) => column.padStart(CELL)), "  ratio  target"].join("")
+/** The tables and the notes of a part, as lines. */
+export function formatPart({ title, rows, figures = [], notes }: PartResult): string[] {
+  const columns = [...COLUMNS.map((column) => column.padStart(CELL)), "  ratio  target"].join("")
+  const table = rows.flatMap((row) => [formatRow(row), ...formatSettings(row)])
+  const header = title.padEnd(TITLE)
   return [
-    "",
-    title.padEnd(TITLE) + header,
-    ...rows.flatMap((row) => [formatRow(row), ...formatSettings(row)]),
+    ...(rows.length === 0 ? [] : ["", header + columns, ...table]),
+    ...(figures.length === 0 ? [] : ["", `${header}${"causeway".padStart(CELL)}  target`]),
+    ...figures.map(formatFigure),
     "",
     ...notes,
   ]
+}
+
+export function newFigure(figure: Omit<Figure, "samples">): Figure {
+  return { ...figure, samples: [] }
+}
+
+/** Undefined where there is no target. */
+export function isWithin({ samples, max }: Figure): boolean | undefined {
+  return max === undefined ? undefined : median(samples) <= max
+}
+
+/** The same for a figure. */
+export function figureToJson(figure: Figure): object {
+  return { ...figure, median: median(figure.samples), passed: isWithin(figure) }
 }
 
 /** Everything, for `--json`. */
@@ -87,6 +116,14 @@ function formatRow(row: Row): string {
   const verdict = passed === undefined ? "" : passed ? "  pass" : "  MISS"
   const label = `${row.title}, ${row.unit}`.padEnd(TITLE)
   return `${label}${cells.join("")}  ${ratio.toFixed(2).padStart(5)}${target}${verdict}`
+}
+
+function formatFigure(figure: Figure): string {
+  const { title, unit, samples, max } = figure
+  const label = `${title}, ${unit}`.padEnd(TITLE)
+  const target = max === undefined ? "" : `  ≤ ${max}`
+  const verdict = max === undefined ? "" : isWithin(figure) ? "  pass" : "  MISS"
+  return `${label}${formatSamples(samples).padStart(CELL)}${target}${verdict}`
 }
 
 /** Programs that were measured in several settings: all of them; the row above has the best. */
@@ -106,6 +143,10 @@ function isTuned(series: Series, column: Column): boolean {
 }
 
 function formatSeries({ samples }: Series): string {
+  return formatSamples(samples)
+}
+
+function formatSamples(samples: readonly number[]): string {
   return `${significant(median(samples))} ±${(100 * spread(samples)).toFixed(0)}%`
 }
 

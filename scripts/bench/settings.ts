@@ -3,6 +3,8 @@
  * ends within ten minutes on two cores, and a quick one (a smoke test) within two minutes. Many
  * short samples rather than few long ones: the median then shrugs off what else the machine does.
  */
+import { type ClusterSize, FULL_CLUSTER } from "../../test/lab/large-cluster.ts"
+
 export interface Settings {
   readonly rounds: number
   /** Of one closed-loop load, in whole seconds (wrk knows no others). */
@@ -22,6 +24,16 @@ export interface Settings {
   readonly warmUpRounds: number
   /** Time spent, over the whole part, on samples taken again because other programs were busy. */
   readonly patienceSeconds: number
+  /** Of the Kubernetes part. */
+  readonly cluster: ClusterSize
+  /** Starts with an empty state. */
+  readonly clusterStarts: number
+  /** Of one load at a fixed rate; two in each round. */
+  readonly clusterPacedSeconds: number
+  /** Of changes and load before memory is looked at again. */
+  readonly clusterBusySeconds: number
+  /** Clients that never end their request's head. */
+  readonly slowHeads: number
 }
 
 export const FULL: Settings = {
@@ -35,6 +47,11 @@ export const FULL: Settings = {
   memoryRounds: 3,
   warmUpRounds: 1,
   patienceSeconds: 30,
+  cluster: FULL_CLUSTER,
+  clusterStarts: 3,
+  clusterPacedSeconds: 4,
+  clusterBusySeconds: 60,
+  slowHeads: 9_700,
 }
 
 export const QUICK: Settings = {
@@ -48,4 +65,9 @@ export const QUICK: Settings = {
   memoryRounds: 1,
   warmUpRounds: 0,
   patienceSeconds: 0,
+  cluster: { services: 100, endpoints: 10, balancers: 10, paths: 200, nodes: 5 },
+  clusterStarts: 1,
+  clusterPacedSeconds: 0.5,
+  clusterBusySeconds: 2,
+  slowHeads: 200,
 }

@@ -9,6 +9,8 @@ export interface HostedApiServer {
   readonly api: ApiServer
   /** To be stopped with a signal, frozen or killed. */
   readonly process: ManagedProcess
+  /** Where another program reaches it (`control.ts`). */
+  readonly controlPath: string
 }
 
 /**
@@ -35,5 +37,5 @@ export async function startApiServerIn(
   const child = host.spawn(argv, { name: "api-server" })
   const introduction: Introduction = JSON.parse(await child.waitFor(/^\{.*\}$/m))
   const api = controlled(controlPath, introduction, () => child.stop())
-  return { api, process: child }
+  return { api, process: child, controlPath }
 }

@@ -2,13 +2,13 @@
  * A large cluster behind one host of the lab: its API server, its nodes' addresses and its pods
  * (`large-cluster.ts`).
  */
-import type { ApiServer, ApiServerOptions } from "./api-server/api-server.ts"
-import { startApiServerIn } from "./api-server-host.ts"
+import type { ApiServerOptions } from "./api-server/api-server.ts"
+import { type HostedApiServer, startApiServerIn } from "./api-server-host.ts"
 import type { Host } from "./host.ts"
-import { type ClusterSize, clusterObjects, startPods } from "./large-cluster.ts"
+import { BALANCER_POOL, type ClusterSize, clusterObjects, startPods } from "./large-cluster.ts"
+import type { VisitOptions, VisitResult } from "./large-cluster-visitor.ts"
 
-export interface LargeCluster {
-  readonly api: ApiServer
+export interface LargeCluster extends HostedApiServer {
   /** Kubeconfig of a user with the rights of `config/kubernetes/rbac.yaml`. */
   readonly kubeconfig: string
 }
@@ -29,13 +29,49 @@ export async function startLargeCluster(
   const addresses = Array.from({ length: size.nodes }, (_, node) => nodeAddress(node))
   for (const each of addresses) await host.ip(`address add ${each}/24 dev eth0`)
   await startPods(host)
-  const { api } = await startApiServerIn(host, address, { ...server })
+  const hosted = await startApiServerIn(host, address, { ...server })
+  const { api } = hosted
   await api.apply(await Bun.file(RBAC).text())
   const objects = clusterObjects(size, nodeAddress)
   for (let start = 0; start < objects.length; start += BATCH) {
     await api.apply(objects.slice(start, start + BATCH))
   }
-  return { api, kubeconfig: await api.kubeconfigFile(EDGE_USER) }
+  return { ...hosted, kubeconfig: await api.kubeconfigFile(EDGE_USER) }
+}
+
+/** Asks for everything once, from `client`; see `VisitResult`. */
+export async function visitAll(client: Host, options: VisitOptions): Promise<VisitResult> {
+  const program = `${import.meta.dir}/large-cluster-visitor.ts`
+  return JSON.parse(await client.exec([process.execPath, program, JSON.stringify(options)]))
+}
+
+/** All of its tables but `[node]` and `[admin]`; the router's interface is the client's. */
+export function largeClusterToml(
+  { kubeconfig }: Pick<LargeCluster, "kubeconfig">,
+  edge: { readonly interface: string; readonly address: string; readonly virtualAddress: string },
+): string {
+  return `
+[kubernetes]
+kubeconfig = ${JSON.stringify(kubeconfig)}
+
+[[vrrp]]
+name = "edge"
+interface = "${edge.interface}"
+virtual_router_id = 51
+priority = 100
+advertisement_interval = "100ms"
+addresses = ["${edge.virtualAddress}"]
+
+[[address_pool]]
+name = "services"
+addresses = ["${BALANCER_POOL}"]
+vrrp = ["edge"]
+
+[[http]]
+name = "web"
+bind = ["${edge.address}:80"]
+ingress = true
+`
 }
 
 const EDGE_USER = "system:serviceaccount:kube-system:causeway"

@@ -60,12 +60,8 @@ export function clusterObjects(
   ]
 }
 
-export function serviceName(index: number): string {
+function serviceName(index: number): string {
   return `service-${index}`
-}
-
-export function sliceKey(index: number): string {
-  return `${NAMESPACE}/${serviceName(index)}-x7k2p`
 }
 
 /** Of a LoadBalancer. */
@@ -94,7 +90,7 @@ export function clusterPaths(size: ClusterSize): ClusterPath[] {
  * The endpoints of a Service after so many changes: each replaces one pod by another, in turn, with
  * an address that was not used for as long as can be.
  */
-export function endpointsOf(index: number, { endpoints, nodes }: ClusterSize, changes = 0) {
+function endpointsOf(index: number, { endpoints, nodes }: ClusterSize, changes = 0) {
   return Array.from({ length: endpoints }, (_, place) => {
     const generation = Math.floor((changes + endpoints - 1 - place) / endpoints)
     const number = ((place + generation * endpoints) % TURNS) * SERVICES_MAX + index
@@ -109,6 +105,9 @@ export function endpointsOf(index: number, { endpoints, nodes }: ClusterSize, ch
   })
 }
 
+/** At the end of a path: all pods answer alike. */
+export const SAME_PATH = "/same"
+
 /** All of `POD_NETWORK` on a host that answers requests with the address they came to. */
 export async function startPods(host: Host): Promise<ManagedProcess> {
   await host.ip(`route add local ${POD_NETWORK} dev lo`)
@@ -120,6 +119,7 @@ export async function startPods(host: Host): Promise<ManagedProcess> {
         keepalive_requests 1000000000;
         keepalive_timeout 1h;
         location / { return 200 "$server_addr\\n"; }
+        location ~ ${SAME_PATH}$ { return 200 "ok\\n"; }
       }`,
     workerConnections: 19_000,
   })
@@ -147,13 +147,14 @@ function service(index: number, { balancers }: ClusterSize): ApiObject {
   }
 }
 
-function endpointSlice(index: number, size: ClusterSize): ApiObject {
+/** The slice of a Service after so many changes (`endpointsOf`). */
+export function endpointSlice(index: number, size: ClusterSize, changes = 0): ApiObject {
   const service = serviceName(index)
   return {
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
     metadata: {
-      name: sliceKey(index).split("/")[1] ?? "",
+      name: `${service}-x7k2p`,
       namespace: NAMESPACE,
       generateName: `${service}-`,
       labels: {
@@ -163,7 +164,7 @@ function endpointSlice(index: number, size: ClusterSize): ApiObject {
       },
     },
     addressType: "IPv4",
-    endpoints: endpointsOf(index, size),
+    endpoints: endpointsOf(index, size, changes),
     ports: [{ name: "http", port: POD_PORT, protocol: "TCP" }],
   }
 }
