@@ -35,8 +35,9 @@ function headLines(status: KubernetesStatus, paint: Paint): string[] {
   ]
   const rules = writer.missing_rules.map((rule) => `missing rule: ${rule}`)
   const errors = [status.last_error, writer.last_error].filter((error) => error !== "")
+  const known = paint(printable(facts.join(", ")), "quiet")
   return [
-    `${paint("Kubernetes", "strong")}  ${paint(word, tone)}  ${paint(printable(facts.join(", ")), "quiet")}`,
+    `${paint("Kubernetes", "strong")}  ${paint(word, tone)}  ${known}`,
     ...[...new Set(errors), ...rules].map((text) => paint(`  ${oneLine(text)}`, "warn")),
   ]
 }

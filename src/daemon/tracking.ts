@@ -38,7 +38,7 @@ export class Trackers {
     this.#send = send
   }
 
-  /** With true, all routers come after any other edge: they take addresses only if nobody else does. */
+  /** With true, routers take addresses only if no other edge has them. */
   standLast(isLast: boolean): void {
     this.#isLast = isLast
     this.update()

@@ -1,8 +1,8 @@
 /**
  * Which certificates answer for a name: those that carry it exactly, else those with a wildcard for
  * it (one label, RFC 9525 §6.3), else the first, where it is meant for everybody. Of several the
- * first of each key type is taken, so that OpenSSL can show ECDSA to whoever verifies it, and RSA to
- * the others.
+ * first of each key type is taken, so that OpenSSL can show ECDSA to whoever verifies it, and RSA
+ * to the others.
  */
 import type { CertificateSpec } from "./tls-spec.ts"
 

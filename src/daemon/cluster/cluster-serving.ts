@@ -1,7 +1,7 @@
 /**
  * What of the cluster's contribution can be served on this host: a stream needs its socket, a pool
- * with TLS needs certificates that OpenSSL takes. The rest is left out and told of, and never stands
- * in the way of what can.
+ * with TLS needs certificates that OpenSSL takes. The rest is left out and told of, and never
+ * stands in the way of what can.
  */
 import type { Config, PoolConfig } from "../../config/config.ts"
 import type { ClusterContribution } from "../../kubernetes/cluster-model.ts"
