@@ -43,7 +43,8 @@ export interface IngressEdgeOptions {
 
 export function ingressToml(options: IngressEdgeOptions) {
   const { http = "", tables = "", priority = 100, address = VIP } = options
-  return `${vrrpToml({ priority, addresses: [address] })}
+  // Nothing here is about failing over; a busy machine must not look like it.
+  return `${vrrpToml({ priority, addresses: [address], interval: "400ms" })}
 [[http]]
 name = "web"
 bind = ["${address}:80", { address = "${address}:443", tls = true }]

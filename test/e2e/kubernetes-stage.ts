@@ -174,14 +174,23 @@ export async function startClusterEdge(
   return await startEdge(host, `${toml}${table}`, rest)
 }
 
-export function vrrpToml({ priority, addresses }: { priority: number; addresses: string[] }) {
+/** An edge that does not run for longer than `interval` × 3 steps back: it gives its address up. */
+export function vrrpToml({
+  priority,
+  addresses,
+  interval = "100ms",
+}: {
+  readonly priority: number
+  readonly addresses: readonly string[]
+  readonly interval?: string
+}) {
   return `
 [[vrrp]]
 name = "edge"
 interface = "eth0"
 virtual_router_id = 51
 priority = ${priority}
-advertisement_interval = "100ms"
+advertisement_interval = "${interval}"
 addresses = ${JSON.stringify(addresses)}
 `
 }
