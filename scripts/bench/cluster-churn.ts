@@ -4,8 +4,8 @@
  * when it has begun and one line of JSON, `ChurnResult`, at SIGTERM.
  *
  * With a probe, one more Service changes every now and then, to a single pod; the time to the first
- * answer of that pod through the edge, asked for without pause over one connection, is what a change
- * takes to reach a data thread, and a request.
+ * answer of that pod through the edge, asked for without pause over one connection, is what a
+ * change takes to reach a data thread, and a request.
  */
 import { controlled } from "../../test/lab/api-server/control.ts"
 import { type ClusterSize, endpointSlice } from "../../test/lab/large-cluster.ts"
