@@ -264,7 +264,7 @@ function cluster({ status }) {
 }
 
 function clusterCard(kubernetes) {
-  const { writer, address_pools: pools, pools: serverPools, problems } = kubernetes
+  const { writer } = kubernetes
   const [tone, word] = connection(kubernetes)
   const holder = writer.holder === "" ? "no edge writes" : `${writer.holder} writes`
   return element("div", { class: "card" }, [
@@ -273,27 +273,34 @@ function clusterCard(kubernetes) {
       state(tone, word),
       text("quiet end", writer.active ? "this edge writes" : holder),
     ]),
-    text(
-      "quiet",
-      [
-        `${count(kubernetes.services.length)} LoadBalancer Services`,
-        `${count(kubernetes.ingresses)} Ingresses`,
-        ...pools.map(
-          ({ name, used, size }) => `${name}: ${count(used)} of ${count(size)} addresses`,
-        ),
-      ].join(" · "),
-    ),
-    ...[...new Set([kubernetes.last_error, writer.last_error])]
-      .filter((error) => error !== "")
-      .map((error) => text("notice warn", error)),
-    ...writer.missing_rules.map((rule) => text("notice warn", `missing rule: ${rule}`)),
-    ...serverPools
-      .filter(({ servers }) => servers === 0)
-      .map(({ name, reason }) => text("notice warn", `pool ${name} has no servers: ${reason}`)),
-    ...problems.map(({ object, severity, reason, message }) =>
-      text(severity === "notice" ? "quiet" : "notice warn", `${object}: ${reason}: ${message}`),
-    ),
+    element("div", { class: "facts" }, clusterFacts(kubernetes)),
   ])
+}
+
+function clusterFacts({ address_pools: pools, services, ingresses, ...rest }) {
+  const { writer, last_error: error, pools: serverPools, problems } = rest
+  const counts = [
+    `${count(services.length)} LoadBalancer Services`,
+    `${count(ingresses)} Ingresses`,
+    ...pools.map(({ name, used, size }) => `${name}: ${count(used)} of ${count(size)} addresses`),
+  ]
+  const [warnings, notices] = [false, true].map((isNotice) =>
+    problems
+      .filter(({ severity }) => (severity === "notice") === isNotice)
+      .map(({ object, reason, message }) => `${object}: ${reason}: ${message}`),
+  )
+  return [
+    text("quiet", counts.join(" · ")),
+    ...[
+      ...[...new Set([error, writer.last_error])].filter((each) => each !== ""),
+      ...writer.missing_rules.map((rule) => `missing rule: ${rule}`),
+      ...serverPools
+        .filter(({ servers }) => servers === 0)
+        .map(({ name, reason }) => `pool ${name} has no servers: ${reason}`),
+      ...warnings,
+    ].map((each) => text("notice warn", each)),
+    ...notices.map((each) => text("quiet", each)),
+  ]
 }
 
 function connection({ connected, synced, restored, age_seconds: age }) {
