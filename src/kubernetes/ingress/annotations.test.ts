@@ -294,7 +294,7 @@ describe("readOptions()", () => {
     ],
     [{ "canary-weight": "10" }, 'InvalidAnnotation: canary-… has no effect without canary: "true"'],
     [
-      { canary: "true", "canary-by-header": "X-C", "canary-by-header-pattern": "(a*)*" },
+      { canary: "true", "canary-by-header": "X-C", "canary-by-header-pattern": "^(a*)*" },
       "InvalidAnnotation: canary-by-header-pattern repeats a group that varies in itself; " +
         "the header is not looked at",
     ],

@@ -41,7 +41,7 @@ function readHeader(reader: AnnotationReader): CanaryHeader | undefined {
   if (name === undefined) return undefined
   if (value !== undefined) return { name, wanted: { type: "value", value } }
   if (pattern === undefined) return { name, wanted: { type: "always" } }
-  const check = checkPattern(pattern)
+  const check = checkPattern(pattern, { isAnchored: false })
   if (check.ok) return { name, wanted: { type: "pattern", pattern } }
   // Without it nobody is sent to the canary by this header.
   const message = `${PREFIX}canary-by-header-pattern ${check.reason}; the header is not looked at`

@@ -27,7 +27,7 @@ export function matchedPath(
   if (!path.startsWith("/")) return { ok: false, reason: "does not start with /" }
   if (pathType === "Exact") return plain(path, "exact")
   if (!isPattern(path, pathType, options)) return plain(path, "prefix")
-  const check = checkPattern(path)
+  const check = checkPattern(path, { isAnchored: true })
   return check.ok ? { ok: true, value: { path, match: "regex" } } : check
 }
 
