@@ -13,7 +13,7 @@ export interface ServerPool {
   readonly failTimeoutMs: number
   readonly closeOnDown: boolean
   /** The servers' addresses as the kernel wants them. */
-  readonly sockaddrs: ReadonlyMap<PoolServer, NativeBytes>
+  readonly sockaddrs: Pick<ReadonlyMap<PoolServer, NativeBytes>, "get">
   /** Whether the policy looks at the client at all. */
   readonly usesClientHash: boolean
   /** Puts TLS on a socket that connects to a server; undefined: the servers speak plain text. */

@@ -7,6 +7,7 @@
 import { LiveConnection, LiveCrowd, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
 import { SessionBudget } from "../connection/session-budget.ts"
+import { Sockaddrs } from "../connection/sockaddrs.ts"
 import { RateTable } from "../http/actions/rate-table.ts"
 import { StickyServers } from "../http/actions/sticky.ts"
 import { httpCounters } from "../http/counters.ts"
@@ -25,7 +26,7 @@ import { SharedMemory } from "../linux/shared-memory.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
 import { LogLimiter } from "../log/log-limiter.ts"
 import { type Address, type Family, familyOf } from "../net/address.ts"
-import { Pool, type PoolServer } from "../pool/pool.ts"
+import { Pool } from "../pool/pool.ts"
 import { ServerBoard } from "../pool/server-board.ts"
 import { serverCounters } from "../pool/server-counters.ts"
 import type { StreamContext } from "../stream/context.ts"
@@ -61,7 +62,7 @@ class DataThread implements Handler {
   readonly #mailbox: MailboxReader<ToDataThread>
   readonly #stream: StreamContext
   readonly #http: HttpContext
-  readonly #pools = new Map<string, ServerPool>()
+  readonly #pools = new Map<string, ServerPool & { readonly sockaddrs: Sockaddrs }>()
   readonly #stickyServers = new StickyServers()
   /** Of pools whose servers speak TLS. */
   readonly #clientTls = new Map<string, ClientTls>()
@@ -237,13 +238,11 @@ class DataThread implements Handler {
     this.#stickyServers.setPool(spec.name, spec.servers)
   }
 
-  #createPool(spec: DataPoolSpec): ServerPool {
+  #createPool(spec: DataPoolSpec): ServerPool & { readonly sockaddrs: Sockaddrs } {
     const tls = this.#clientTls.get(spec.name)
     const previous = this.#pools.get(spec.name)
     const view = { board: this.#stream.board, counters: this.#stream.allServerCounters }
     const pool = new Pool(spec, view, previous?.pool)
-    const sockaddrOf = (server: PoolServer) =>
-      previous?.sockaddrs.get(server) ?? encodeSockaddr(server.endpoint)
     return {
       pool,
       connectTimeoutMs: spec.connectTimeoutMs,
@@ -252,7 +251,7 @@ class DataThread implements Handler {
       failTimeoutMs: spec.failTimeoutMs,
       closeOnDown: spec.closeOnDown,
       usesClientHash: spec.balance === "source",
-      sockaddrs: new Map(pool.servers.map((server) => [server, sockaddrOf(server)])),
+      sockaddrs: new Sockaddrs(pool.servers, previous?.sockaddrs),
       proxyProtocol: spec.proxyProtocol,
       secure: tls === undefined ? undefined : (fd, server) => tls.open(fd, server),
       sources: { 4: sourcesOf(spec, 4), 6: sourcesOf(spec, 6) },

@@ -10,41 +10,88 @@ import type { RouteRequest } from "../route-request.ts"
 
 /** The servers of a thread by the names that cookies give them; follows the pools. */
 export class StickyServers {
-  readonly #pools = new Map<string, ReadonlyMap<string, number>>()
+  readonly #pools = new Map<string, StickyPool>()
   /** By slot. */
   readonly #names = new Map<number, { readonly cookie: string; readonly endpoint: Endpoint }>()
 
-  /** Who stays keeps its name without its being worked out again: pools may change often. */
+  /**
+   * Nobody is named before a route asks for it: most pools are in no sticky route, and a cluster
+   * has thousands. Who stays keeps its name without its being worked out again: pools may change
+   * often.
+   */
   setPool(name: string, servers: readonly StickyServer[]): void {
-    const known = this.#pools.get(name)
-    const named = servers.map(({ endpoint, slot }) => {
-      const before = this.#names.get(slot)
-      const isSame =
-        before !== undefined &&
-        known?.get(before.cookie) === slot &&
-        formatEndpoint(before.endpoint) === formatEndpoint(endpoint)
-      return { slot, endpoint, cookie: isSame ? before.cookie : cookieName(name, endpoint) }
-    })
+    const known = this.#pools.get(name)?.slots
+    const pool: StickyPool = { servers, slots: undefined }
+    const slots = known && this.#named(name, servers, known)
     this.removePool(name)
-    this.#pools.set(name, new Map(named.map(({ cookie, slot }) => [cookie, slot])))
-    for (const { slot, cookie, endpoint } of named) this.#names.set(slot, { cookie, endpoint })
+    this.#pools.set(name, pool)
+    if (slots !== undefined) this.#enter(pool, slots)
   }
 
   removePool(name: string): void {
-    for (const slot of this.#pools.get(name)?.values() ?? []) this.#names.delete(slot)
+    for (const slot of this.#pools.get(name)?.slots?.values() ?? []) this.#names.delete(slot)
     this.#pools.delete(name)
   }
 
   /** Slot of the server in `pool` that a cookie value names, -1: none. */
   slotOf(pool: string, value: string): number {
-    return this.#pools.get(pool)?.get(value) ?? -1
+    const known = this.#pools.get(pool)
+    return known === undefined ? -1 : (this.#slotsOf(pool, known).get(value) ?? -1)
   }
 
   /** Cookie value for a server; undefined: it is in no pool. */
   nameOf(slot: number): string | undefined {
+    if (!this.#names.has(slot)) this.#nameAround(slot)
     return this.#names.get(slot)?.cookie
   }
+
+  /** Once for each pool: looks for it. */
+  #nameAround(slot: number): void {
+    for (const [name, pool] of this.#pools) {
+      if (pool.slots !== undefined || !pool.servers.some((each) => each.slot === slot)) continue
+      this.#slotsOf(name, pool)
+      return
+    }
+  }
+
+  #slotsOf(name: string, pool: StickyPool): ReadonlyMap<string, number> {
+    return pool.slots ?? this.#enter(pool, this.#named(name, pool.servers, NOBODY))
+  }
+
+  #named(
+    pool: string,
+    servers: readonly StickyServer[],
+    known: ReadonlyMap<string, number>,
+  ): readonly NamedServer[] {
+    return servers.map(({ endpoint, slot }) => {
+      const before = this.#names.get(slot)
+      const isSame =
+        before !== undefined &&
+        known.get(before.cookie) === slot &&
+        formatEndpoint(before.endpoint) === formatEndpoint(endpoint)
+      return { slot, endpoint, cookie: isSame ? before.cookie : cookieName(pool, endpoint) }
+    })
+  }
+
+  #enter(pool: StickyPool, named: readonly NamedServer[]): ReadonlyMap<string, number> {
+    const slots = new Map(named.map(({ cookie, slot }) => [cookie, slot]))
+    for (const { slot, cookie, endpoint } of named) this.#names.set(slot, { cookie, endpoint })
+    pool.slots = slots
+    return slots
+  }
 }
+
+interface StickyPool {
+  readonly servers: readonly StickyServer[]
+  /** By cookie value; undefined: not worked out yet. */
+  slots: ReadonlyMap<string, number> | undefined
+}
+
+interface NamedServer extends StickyServer {
+  readonly cookie: string
+}
+
+const NOBODY: ReadonlyMap<string, number> = new Map()
 
 export interface StickyServer {
   readonly endpoint: Endpoint
