@@ -119,7 +119,13 @@ export class Daemon implements AdminBackend {
       onHopeless: options.onHopeless,
     })
     this.#checker = new HealthChecker({ onChange: (id, change) => this.#healthChanged(id, change) })
-    this.#serving = new Serving({ threads: this.#threads, checker: this.#checker, tls: this.#tls })
+    this.#serving = new Serving({
+      threads: this.#threads,
+      checker: this.#checker,
+      tls: this.#tls,
+      onLeftOut: ({ pool, servers }) =>
+        this.#log.error("pool", "Servers left out: too many are known", { pool, servers }),
+    })
     this.#clusterServing = new ClusterServing({
       serving: this.#serving,
       tls: this.#tls,

@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, test } from "bun:test"
 import type { PoolConfig, ServerConfig, TcpCheckConfig } from "../config/config.ts"
 import type { Address } from "../net/address.ts"
-import { ServerBoard } from "../pool/server-board.ts"
+import { SERVER_SLOTS_MAX, ServerBoard } from "../pool/server-board.ts"
 import {
   allocateServerCounters,
   type ServerCounters,
   serverCounters,
 } from "../pool/server-counters.ts"
-import { type RegisteredServer, ServerRegistry } from "./server-registry.ts"
+import { type LeftOut, type RegisteredServer, ServerRegistry } from "./server-registry.ts"
 
 const CHECK: TcpCheckConfig = {
   type: "tcp",
@@ -146,6 +146,38 @@ describe("apply()", () => {
     }
     const slots = registry.servers("p").map(({ slot }) => slot)
     expect(new Set(slots).size).toBe(1000)
+  })
+})
+
+describe("when all slots are taken", () => {
+  const crowd = (count: number) => Array.from({ length: count }, (_, at) => server(`crowd-${at}`))
+
+  test("leaves new servers out, tells of them once, and keeps all others", () => {
+    const told: LeftOut[] = []
+    registry = new ServerRegistry(board, counters, (leftOut) => told.push(leftOut))
+    const mine = pool("mine", [server("a")])
+    registry.apply([mine], 0)
+    const { slot } = known("mine", "a")
+    const hog = pool("hog", crowd(SERVER_SLOTS_MAX + 4))
+    registry.apply([hog, mine, pool("late", [server("b")])], 1)
+    expect(registry.servers("hog")).toHaveLength(SERVER_SLOTS_MAX - 1)
+    expect(registry.servers("mine").map((each) => each.slot)).toEqual([slot])
+    registry.apply([hog, mine, pool("late", [server("b")])], 2)
+    expect(told).toEqual([
+      { pool: "hog", servers: 5 },
+      { pool: "late", servers: 1 },
+    ])
+    registry.applyPool(pool("mine", [server("a"), server("c")]), 3)
+    expect(registry.servers("mine").map((each) => each.slot)).toEqual([slot])
+  })
+
+  test("takes them in when there are slots again", () => {
+    const mine = pool("mine", [server("a")])
+    registry.apply([pool("hog", crowd(SERVER_SLOTS_MAX)), mine], 0)
+    expect(registry.servers("mine")).toEqual([])
+    registry.apply([mine], 1)
+    registry.apply([mine], 2)
+    expect(registry.servers("mine")).toHaveLength(1)
   })
 })
 

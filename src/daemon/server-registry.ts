@@ -3,6 +3,9 @@
  * configuration names it, and with the slot its health, the operator's word and its counters.
  *
  * A server is the same from one configuration to the next when pool, name and address are.
+ *
+ * Who writes EndpointSlices decides how many servers there are. When all slots are taken, a new one
+ * is left out and told of; everything else goes on.
  */
 import type { PoolConfig, ServerConfig } from "../config/config.ts"
 import type { DataPoolSpec } from "../dataplane/messages.ts"
@@ -26,19 +29,33 @@ export interface RegisteredServer {
 interface Entry {
   readonly config: PoolConfig
   readonly servers: Map<string, RegisteredServer>
+  /** For want of slots; looked at again with every configuration. */
+  readonly leftOut: number
   /** Made when first asked for. */
   spec: DataPoolSpec | undefined
 }
 
+/** Servers left out because all slots were taken. */
+export interface LeftOut {
+  readonly pool: string
+  readonly servers: number
+}
+
 export class ServerRegistry {
   readonly #board: ServerBoard
+  readonly #onLeftOut: (leftOut: LeftOut) => void
   readonly #counters: readonly ServerCounters[]
   readonly #slots = new SlotAllocator(SERVER_SLOTS_MAX)
   readonly #byCheckId = new Map<string, RegisteredServer>()
   #pools = new Map<string, Entry>()
 
-  constructor(board: ServerBoard, counters: readonly ServerCounters[]) {
+  constructor(
+    board: ServerBoard,
+    counters: readonly ServerCounters[],
+    onLeftOut: (leftOut: LeftOut) => void = () => {},
+  ) {
     this.#board = board
+    this.#onLeftOut = onLeftOut
     this.#counters = counters
   }
 
@@ -104,22 +121,26 @@ export class ServerRegistry {
   }
 
   #entry(config: PoolConfig, old: Entry | undefined, nowEpochMs: number): Entry {
-    if (old?.config === config) return old
+    if (old?.config === config && old.leftOut === 0) return old
     const servers = new Map<string, RegisteredServer>()
+    let leftOut = 0
     for (const server of config.servers) {
       const key = keyOf(server)
       const known = old?.servers.get(key)
       old?.servers.delete(key)
-      servers.set(
-        key,
+      const registered =
         known === undefined
           ? this.#add(config, server, nowEpochMs)
-          : this.#keep(known, { config, server }),
-      )
+          : this.#keep(known, { config, server })
+      if (registered === undefined) leftOut++
+      else servers.set(key, registered)
     }
     if (old !== undefined) this.#drop(old.servers.values())
+    if (leftOut > 0 && leftOut !== old?.leftOut) {
+      this.#onLeftOut({ pool: config.name, servers: leftOut })
+    }
     for (const server of servers.values()) this.#byCheckId.set(server.checkId, server)
-    return { config, servers, spec: undefined }
+    return { config, servers, leftOut, spec: undefined }
   }
 
   #drop(servers: Iterable<RegisteredServer>): void {
@@ -129,11 +150,12 @@ export class ServerRegistry {
     }
   }
 
-  #add(config: PoolConfig, server: ServerConfig, nowEpochMs: number): RegisteredServer {
+  /** Undefined: there is no slot for it. */
+  #add(config: PoolConfig, server: ServerConfig, nowEpochMs: number): RegisteredServer | undefined {
     const isIdle = (slot: number) =>
       this.#counters.every((table) => table.get(slot, "connections") === 0)
     const slot = this.#slots.allocate(isIdle)
-    if (slot === undefined) throw new Error(`Cannot hold more than ${SERVER_SLOTS_MAX} servers`)
+    if (slot === undefined) return undefined
     for (const table of this.#counters) table.clearRow(slot)
     this.#board.reset(slot, server.weight, config.check === undefined ? "unchecked" : "unknown")
     return {

@@ -19,7 +19,7 @@ import {
   listenerTemplates,
   refuseTakenEndpoints,
 } from "./listeners.ts"
-import { ServerRegistry } from "./server-registry.ts"
+import { type LeftOut, ServerRegistry } from "./server-registry.ts"
 import { namedCheckId } from "./status.ts"
 import type { TlsStore } from "./tls-store.ts"
 
@@ -27,6 +27,8 @@ export interface ServingParts {
   readonly threads: DataThreads
   readonly checker: HealthChecker
   readonly tls: TlsStore
+  /** There are more servers than can be held. */
+  readonly onLeftOut: (leftOut: LeftOut) => void
 }
 
 /** How the threads log. */
@@ -51,11 +53,11 @@ export class Serving {
   readonly #services = new Map<string, KnownService>()
   #logging: ThreadLogging = { accessLog: false, debugLog: false }
 
-  constructor({ threads, checker, tls }: ServingParts) {
+  constructor({ threads, checker, tls, onLeftOut }: ServingParts) {
     this.#threads = threads
     this.#checker = checker
     this.#tls = tls
-    this.registry = new ServerRegistry(threads.board, threads.serverCounters)
+    this.registry = new ServerRegistry(threads.board, threads.serverCounters, onLeftOut)
     this.streamRows = new CounterRows(threads.listenerCounters, {
       rowsMax: LISTENER_ROWS_MAX,
       gauge: "connections",
