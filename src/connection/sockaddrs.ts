@@ -9,7 +9,7 @@ import type { PoolServer } from "../pool/pool.ts"
 export class Sockaddrs {
   readonly #made = new Map<PoolServer, NativeBytes>()
 
-  /** `previous`: of the pool in whose place this one comes; what `servers` share with it is kept. */
+  /** `previous`: of the pool in whose place this one comes; what `servers` share with it stays. */
   constructor(servers: readonly PoolServer[], previous?: Sockaddrs) {
     if (previous === undefined || previous.#made.size === 0) return
     for (const server of servers) {
