@@ -30,7 +30,7 @@ service = "web"
 port = "http"
 [[stream]]
 name = "v1"
-bind = ["192.0.2.40:80"]
+bind = ["192.0.2.40:80", "0.0.0.0:8081"]
 pool = "v1"
 `
 
@@ -50,6 +50,7 @@ beforeEach(() => {
   model = new ClusterModel(configOf(TOML), mirror, {
     readCertificate: () => ({ ok: false, blame: "cert", reason: "is not read here" }),
     families: [4, 6],
+    hostAddresses: ["192.0.2.21" as Address],
   })
   model.rebuild()
 })
@@ -69,6 +70,37 @@ test("endpoints of a pool of the file take the short way", () => {
   expect(changed).toEqual(["v1"])
   expect(model.isStale).toBe(false)
   expect(model.contribution.pools[0]?.servers).toHaveLength(1)
+})
+
+describe("endpoints where an edge listens itself", () => {
+  const servers = () => model.contribution.pools[0]?.servers.map(({ endpoint: at }) => at.address)
+
+  test.each([
+    ["192.0.2.40", 8080, "a virtual address"],
+    ["192.0.2.241", 8080, "an address of a pool"],
+    ["192.0.2.21", 8081, "this host, where a stream listens"],
+  ])("%s:%d is no server: it is %s", (address, port) => {
+    const ports = slicePorts(["http", port])
+    const endpoints = [endpoint("10.0.0.1"), endpoint(address)]
+    put("endpointSlices", "training/a", slice("a", ports, endpoints))
+    expect(servers()).toEqual(["10.0.0.1" as Address])
+    put("endpointSlices", "training/a", slice("a", ports, [endpoint(address)]))
+    const reason = "the endpoints of training/web lead back to the edge itself"
+    expect(model.status().pools[0]).toMatchObject({ servers: 0, reason })
+  })
+
+  test("the host's other ports are for whoever runs there", () => {
+    put("endpointSlices", "training/a", slice("a", HTTP, [endpoint("192.0.2.21")]))
+    expect(servers()).toEqual(["192.0.2.21" as Address])
+  })
+
+  test("are looked at again when the file names other addresses", () => {
+    put("endpointSlices", "training/a", slice("a", HTTP, [endpoint("192.0.2.41")]))
+    expect(servers()).toEqual(["192.0.2.41" as Address])
+    model.configure(configOf(TOML.replace('["192.0.2.40"]', '["192.0.2.40", "192.0.2.41"]')))
+    model.rebuild()
+    expect(servers()).toEqual([])
+  })
 })
 
 describe("a LoadBalancer Service", () => {

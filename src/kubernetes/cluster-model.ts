@@ -8,7 +8,14 @@
  */
 import type { Config, PoolConfig } from "../config/config.ts"
 import type { RouteConfig } from "../config/http-config.ts"
-import type { Address, Family, Prefix } from "../net/address.ts"
+import {
+  type Address,
+  ANY_IPV4,
+  ANY_IPV6,
+  type Family,
+  formatEndpoint,
+  type Prefix,
+} from "../net/address.ts"
 import { reachableEndpoints } from "../net/reachable.ts"
 import { after, earlier, type Instant } from "../net/time.ts"
 import { ClusterPools } from "./cluster-pools.ts"
@@ -41,6 +48,8 @@ export interface ClusterModelOptions {
   readonly readCertificate: ReadCertificate
   /** By which the edge reaches pods. */
   readonly families: readonly Family[]
+  /** Of the edge's host itself. */
+  readonly hostAddresses: readonly Address[]
 }
 
 /** What writing depends on besides the view. */
@@ -58,6 +67,7 @@ type ModelConfig = Config & { readonly kubernetes: NonNullable<Config["kubernete
 
 export class ClusterModel {
   readonly #mirror: Mirror
+  readonly #hostAddresses: readonly Address[]
   readonly #pools: ClusterPools
   readonly #balancers = new LoadBalancers()
   readonly #ingress: IngressTranslator
@@ -81,6 +91,7 @@ export class ClusterModel {
   constructor(config: ModelConfig, mirror: Mirror, options: ClusterModelOptions) {
     this.#mirror = mirror
     this.#config = config
+    this.#hostAddresses = options.hostAddresses
     this.#pools = new ClusterPools(mirror, options.families)
     this.#ingress = new IngressTranslator(options.readCertificate)
     this.#publisher = new Publisher(ownerOf(config))
@@ -93,6 +104,7 @@ export class ClusterModel {
     this.#config = config
     this.#balancers.configure(config)
     this.#balancers.update(this.#mirror.view, "everything")
+    this.#tellOwn()
     this.#isIngressStale = true
     this.#isStale = true
     this.#publishedFor = undefined
@@ -108,6 +120,10 @@ export class ClusterModel {
     for (const key of keys.ingresses ?? []) this.#describeAgain.add(key)
     if (changes.some((each) => concernsPublishing(each, this.#config.publish))) {
       this.#publishedFor = undefined
+    }
+    if (keys.metalLbPools !== undefined) {
+      this.#tellOwn()
+      this.#isStale = true
     }
     const pools = this.#pools.refresh(servicesOf(changes), { nodes: keys.nodes !== undefined })
     if (pools.length > 0) this.#contribution = { ...this.#contribution, pools: this.#pools.pools() }
@@ -185,6 +201,13 @@ export class ClusterModel {
     }
   }
 
+  #tellOwn(): void {
+    const listening = listeningAt(this.#config, this.#hostAddresses)
+    this.#pools.setOwn((endpoint) => {
+      return this.#balancers.isVirtual(endpoint.address) || listening.has(formatEndpoint(endpoint))
+    })
+  }
+
   /** Looks at all of them only when the translation is other, or a write may have got lost. */
   #describeIngresses({ now, isWriter, isSynced }: WriteContext): Write[] {
     const asWriter = isWriter && isSynced
@@ -256,6 +279,26 @@ export class ClusterModel {
     )
     return [...new Set(endpoints.map(({ address }) => address))]
   }
+}
+
+/** Where the file makes this edge listen. */
+function listeningAt(
+  { streams, http, admin }: ModelConfig,
+  hostAddresses: readonly Address[],
+): ReadonlySet<string> {
+  const endpoints = [
+    ...streams.flatMap(({ bind }) => bind),
+    ...http.flatMap(({ bind }) => bind.map(({ endpoint }) => endpoint)),
+    ...admin.listen.flatMap((listen) => (listen.type === "tcp" ? [listen.endpoint] : [])),
+  ]
+  return new Set(
+    endpoints.flatMap(({ address, port }) => {
+      const isAny = address === ANY_IPV4 || address === ANY_IPV6
+      return (isAny ? hostAddresses : [address]).map((each) =>
+        formatEndpoint({ address: each, port }),
+      )
+    }),
+  )
 }
 
 /** The objects before, when they are equal: who compares by identity then sees no change. */

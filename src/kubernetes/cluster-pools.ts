@@ -5,7 +5,7 @@
  * out the same stays the same object.
  */
 import type { PoolConfig } from "../config/config.ts"
-import type { Family } from "../net/address.ts"
+import type { Endpoint, Family } from "../net/address.ts"
 import { endpointServers, type ServersFound } from "./endpoints.ts"
 import { nodePortServers } from "./node-port.ts"
 import type { ClusterView, EndpointSlice, ObjectKey } from "./objects.ts"
@@ -39,11 +39,19 @@ export class ClusterPools {
   /** Names of the pools of each Service, and of those that go through node ports. */
   #byService = new Map<ObjectKey, Set<string>>()
   #nodePortPools = new Set<string>()
+  #isOwn: ((endpoint: Endpoint) => boolean) | undefined
+  #isOwnOther = false
 
   /** `families`: those by which the edge reaches pods. */
   constructor(source: EndpointsView, families: readonly Family[] = [4, 6]) {
     this.#source = source
     this.#families = families
+  }
+
+  /** Where the edges themselves listen, which is no server's place; from `setTemplates` on. */
+  setOwn(isOwn: (endpoint: Endpoint) => boolean): void {
+    this.#isOwn = isOwn
+    this.#isOwnOther = true
   }
 
   /** Makes `templates` the pools there are; those without `kubernetes` are left out. */
@@ -59,9 +67,11 @@ export class ClusterPools {
       this.#byService.set(service, (this.#byService.get(service) ?? new Set()).add(name))
       if (kubernetes.reach === "node_port") this.#nodePortPools.add(name)
       const known = previous.get(name)
-      const isSame = known !== undefined && Bun.deepEquals(known.template, template)
+      const isSame =
+        known !== undefined && !this.#isOwnOther && Bun.deepEquals(known.template, template)
       this.#entries.set(name, isSame ? known : this.#resolve(template, known))
     }
+    this.#isOwnOther = false
   }
 
   /** Looks anew at the pools of these Services. Returns those that are others now. */
@@ -107,7 +117,7 @@ export class ClusterPools {
     if (kubernetes === undefined) return { servers: [], whyEmpty: undefined }
     const { view } = this.#source
     const key = `${kubernetes.namespace}/${kubernetes.service}`
-    const query = { ...kubernetes, families: this.#families }
+    const query = { ...kubernetes, families: this.#families, isOwn: this.#isOwn }
     const service = view.services.get(key)
     const slices = this.#source.slicesOf(key)
     if (kubernetes.reach === "pod") return endpointServers(query, service, slices)

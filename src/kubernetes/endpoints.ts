@@ -8,18 +8,26 @@
  *
  * Zone hints are not for us: the edge stands in no zone of the cluster. Nor is a server made of an
  * address that would lead back to the edge itself: whoever may write slices must not reach what
- * listens on its loopback.
+ * listens on its loopback, nor lead connections in a circle, each of which would be two more.
  *
  * Equal states give equal lists, whatever the order in which slices and endpoints came.
  */
 import type { ServerConfig } from "../config/config.ts"
-import { type Address, type Family, familyOf, formatEndpoint } from "../net/address.ts"
+import {
+  type Address,
+  type Endpoint,
+  type Family,
+  familyOf,
+  formatEndpoint,
+} from "../net/address.ts"
 import type { EndpointSlice, Service, SliceEndpoint } from "./objects.ts"
 import { findServicePort, quoted, type ServicePortRef } from "./service-port.ts"
 
 export interface ServersQuery extends ServicePortRef {
   /** Only endpoints of these; both unless given. */
   readonly families?: readonly Family[]
+  /** Where the edges themselves listen; nowhere unless given. */
+  readonly isOwn?: ((endpoint: Endpoint) => boolean) | undefined
 }
 
 /** Why an endpoint, or a whole slice, gave no server. */
@@ -35,6 +43,8 @@ export type OmittedReason =
   | "no_address"
   /** Loopback, link-local, multicast and the like. */
   | "unusable_address"
+  /** The edge listens there. */
+  | "own_address"
   | "other_family"
 
 export interface ServersFound {
@@ -56,7 +66,7 @@ export function endpointServers(
   const answer = findServicePort(query, service)
   if (!answer.ok) return noServers(answer.reason)
   if (slices.length === 0) return noServers(`no EndpointSlices for ${key}`)
-  const { found, seen, omitted } = collect(slices, answer.name, query.families ?? [4, 6])
+  const { found, seen, omitted } = collect(slices, answer.name, query)
   const servers = named([...found.values()].sort(byEndpoint))
   if (servers.length > 0) return { servers, whyEmpty: undefined, omitted }
   const whyEmpty = whyNone({ query, name: answer.name, slices, seen, omitted })
@@ -97,7 +107,7 @@ interface Collected {
 function collect(
   slices: readonly EndpointSlice[],
   name: string,
-  families: readonly Family[],
+  { families = [4, 6], isOwn }: ServersQuery,
 ): Collected {
   const found = new Map<string, Found>()
   const rejected = new Map<string, OmittedReason>()
@@ -117,6 +127,7 @@ function collect(
       const key = address === undefined ? endpoint.pod : formatEndpoint({ address, port })
       const use = useOf(endpoint, families)
       if (typeof use === "string") rejected.set(key, use)
+      else if (isOwn?.({ address: use.address, port })) rejected.set(key, "own_address")
       else found.set(key, preferred({ ...use, port, pod: endpoint.pod }, found.get(key)))
     }
   }
@@ -187,6 +198,7 @@ function whyNone({ query, name, slices, seen, omitted }: Emptiness): string {
   if (seen === 0) return `the EndpointSlices of ${key} are empty`
   const elsewhere = omitted.other_family ?? 0
   if (elsewhere === seen) return `no endpoint of ${key} has an address of a usable family`
+  if (omitted.own_address === seen) return `the endpoints of ${key} lead back to the edge itself`
   return `0 of ${seen} endpoints of ${key} ready`
 }
 

@@ -167,6 +167,11 @@ export class LoadBalancers {
     return this.#contribution
   }
 
+  /** An address that a virtual router carries, or may be given: an edge answers there. */
+  isVirtual(address: Address): boolean {
+    return this.#fileRouters.has(address) || this.#allocator.poolOf(address) !== undefined
+  }
+
   poolProblems(): readonly PoolProblem[] {
     return this.#pools.problems
   }

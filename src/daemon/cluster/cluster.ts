@@ -26,7 +26,7 @@ import { readStateFile, StateFile } from "../../kubernetes/shell/state-file.ts"
 import { Writer } from "../../kubernetes/shell/writer.ts"
 import { monotonicNow } from "../../linux/clock.ts"
 import type { Logger } from "../../log/logger.ts"
-import type { Family } from "../../net/address.ts"
+import { type Address, type Family, parseAddress } from "../../net/address.ts"
 import { readCertificate } from "../../tls/certificate.ts"
 import { clusterStatus } from "./cluster-status.ts"
 import { isFresh, listServiceVersions } from "./fresh-view.ts"
@@ -105,6 +105,7 @@ export class Cluster {
     this.#model = new ClusterModel(config, this.#mirror, {
       readCertificate: (chainPem, keyPem) => readCertificate(chainPem, keyPem, { isServer: true }),
       families: ownFamilies(),
+      hostAddresses: hostAddresses(),
     })
     this.#reflectors = new Reflectors({
       ...this.#reflectorSettings(),
@@ -485,6 +486,11 @@ function ownFamilies(): Family[] {
       family === "IPv6" && !internal && !address.startsWith("fe80:"),
   )
   return hasIpv6 ? [4, 6] : [4]
+}
+
+function hostAddresses(): Address[] {
+  const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
+  return addresses.flatMap(({ address }) => parseAddress(address) ?? [])
 }
 
 const NETWORK_KINDS: ReadonlySet<MirrorChange["kind"]> = new Set([
