@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import type { Feature } from "./access-rules.ts"
-import { namedSecret, wantedResources } from "./resources.ts"
+import { fairShare, namedSecret, wantedResources } from "./resources.ts"
 
 function ids(features: Feature[], namespaces: string[] = []): string[] {
   return wantedResources(features, namespaces).map(({ id }) => id)
@@ -46,6 +46,17 @@ describe("wantedResources()", () => {
     expect(all.filter(({ isOptional }) => isOptional).map(({ kind }) => kind)).toEqual([
       ...(["metalLbPools", "l2Advertisements", "blockAffinities", "ciliumNodes"] as const),
     ])
+  })
+})
+
+describe("fairShare()", () => {
+  test("fairShare() takes as many of each namespace, whoever names the most", () => {
+    const crowd = Array.from({ length: 90 }, (_, at) => `aaa/s${String(at).padStart(2, "0")}`)
+    const keys = [...crowd, "shop/users", "blog/users", "blog/more", "blog/users"]
+    expect([...fairShare(keys, 4)]).toEqual(["aaa/s00", "aaa/s01", "blog/more", "shop/users"])
+    expect([...fairShare(keys, 5)]).toContain("blog/users")
+    expect(fairShare(keys, 64).size).toBe(64)
+    expect(fairShare(keys, 64).has("blog/more")).toBe(true)
   })
 })
 

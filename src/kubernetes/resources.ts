@@ -46,6 +46,23 @@ export function wantedResources(
   )
 }
 
+/**
+ * At most `most` of these objects, sorted: the first of each namespace, then the second of each, so
+ * that nobody who names many takes the places of all others.
+ */
+export function fairShare(keys: Iterable<ObjectKey>, most: number): ReadonlySet<ObjectKey> {
+  const taken = new Map<string, number>()
+  const ranked = [...new Set(keys)].sort().map((key) => {
+    const namespace = key.slice(0, key.indexOf("/"))
+    const rank = taken.get(namespace) ?? 0
+    taken.set(namespace, rank + 1)
+    return { key, rank }
+  })
+  ranked.sort((left, right) => left.rank - right.rank)
+  const chosen = ranked.slice(0, most).map(({ key }) => key)
+  return new Set(chosen.sort())
+}
+
 /** One Secret, of whatever type. */
 export function namedSecret(key: ObjectKey): Source {
   const slash = key.indexOf("/")

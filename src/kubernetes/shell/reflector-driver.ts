@@ -6,7 +6,7 @@
 import type { Logger } from "../../log/logger.ts"
 import type { Mirror, MirrorChange, MirrorSnapshot } from "../mirror.ts"
 import { keyOf, type ObjectKey } from "../objects.ts"
-import { namedSecret, type Source } from "../resources.ts"
+import { fairShare, namedSecret, type Source } from "../resources.ts"
 import type { ApiClient } from "./api-client.ts"
 import { type RunnerContext, SourceRunner, type SourceStatus } from "./source-runner.ts"
 
@@ -73,15 +73,16 @@ export class Reflectors {
 
   /**
    * Secrets to be mirrored although the watch of all TLS Secrets does not bring them: those of
-   * other types, and all where that watch is forbidden. The whole set each time; beyond a bound the
-   * rest is left out and returned.
+   * other types, and all where that watch is forbidden. The whole set each time; beyond a bound,
+   * which namespaces share fairly, the rest is left out and returned.
    */
   wantSecrets(keys: Iterable<ObjectKey>): readonly ObjectKey[] {
     const wanted = [...new Set(keys)].filter((key) => /^[^/]+\/[^/]+$/.test(key)).sort()
-    this.#secrets = wanted.slice(0, NAMED_SECRETS_MAX).map(namedSecret)
+    const chosen = fairShare(wanted, NAMED_SECRETS_MAX)
+    this.#secrets = [...chosen].map(namedSecret)
     this.#dropRestoredSecrets()
     this.#align()
-    return wanted.slice(NAMED_SECRETS_MAX)
+    return wanted.filter((key) => !chosen.has(key))
   }
 
   /** Ends all requests. The mirror stays as it is. */
