@@ -163,6 +163,18 @@ describe("Reflector: the first state", () => {
     expect(wait()).toEqual({ ms: 20_000, actions: [{ type: "cancel", request: 1 }, list(2)] })
   })
 
+  test("Reflector asks for fewer at a time when a page is too large for an answer", () => {
+    const { at } = bench()
+    const tooLarge: ApiFailure = { kind: "answer", reason: "too_large", message: "" }
+    at(0, { type: "start" })
+    at(1, failed(1, status(400)))
+    at(1, page(2, ["a"], "20", "more"))
+    expect(at(1, failed(3, tooLarge))).toEqual([list(4, { limit: "63" })])
+    expect(at(1, failed(4, tooLarge))).toEqual([list(5, { limit: "8" })])
+    expect(at(1, failed(5, tooLarge))).toEqual([list(6, { limit: "1" })])
+    expect(at(1, failed(6, tooLarge))).toEqual([])
+  })
+
   test("Reflector asks for all of it at once when a later page has expired", () => {
     const { at } = bench()
     at(0, { type: "start" })

@@ -135,6 +135,8 @@ export class Reflector<T> {
   #canStream = true
   /** Streams in a row that ended before their state was complete. */
   #brokenStreams = 0
+  /** Asked for at a time: fewer when so many did not fit into an answer. */
+  #pageObjects = PAGE_OBJECTS
   #relists = 0
   #watches = 0
 
@@ -213,7 +215,7 @@ export class Reflector<T> {
     const objects = this.#state.name === "listing" && next !== "" ? this.#state.objects : new Map()
     this.#state = { name: "listing", request, objects, isPaged, isFirst: next === "" }
     const query = {
-      ...(isPaged ? { limit: String(PAGE_OBJECTS) } : {}),
+      ...(isPaged ? { limit: String(this.#pageObjects) } : {}),
       ...(next === "" ? {} : { continue: next }),
     }
     return [{ type: "list", request, query }]
@@ -400,6 +402,11 @@ export class Reflector<T> {
     failure: ApiFailure,
     now: Instant,
   ): ReflectorAction<T>[] {
+    const isTooLarge = failure.kind === "answer" && failure.reason === "too_large"
+    if (isTooLarge && (this.#pageObjects > 1 || !state.isPaged)) {
+      if (state.isPaged) this.#pageObjects = Math.ceil(this.#pageObjects / 8)
+      return this.#list("")
+    }
     // The pages' common version has left the history before the last page was asked for.
     if (isExpired(failure) && !state.isFirst) {
       this.#failure = undefined

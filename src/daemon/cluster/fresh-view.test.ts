@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test"
 import { serviceOf } from "../../kubernetes/fixtures/services.ts"
-import { isFresh } from "./fresh-view.ts"
+import type { ApiClient } from "../../kubernetes/shell/api-client.ts"
+import { isFresh, listServiceVersions } from "./fresh-view.ts"
 
 function view(versions: Readonly<Record<string, string>>) {
   return new Map(
@@ -36,4 +37,28 @@ test("isFresh() when one has come after the list", () => {
 
 test("isFresh() compares versions as numbers", () => {
   expect(isFresh(view({ "a/x": "1000" }), new Map([["a/x", "999"]]))).toBe(true)
+})
+
+test("listServiceVersions() asks for shorter pages where one is too large", async () => {
+  const asked: string[] = []
+  const get: ApiClient["get"] = async (_path, { query } = {}) => {
+    asked.push(`${query?.["limit"]} ${query?.["continue"] ?? ""}`)
+    if (Number(query?.["limit"]) > 63) {
+      return { ok: false, failure: { kind: "answer", reason: "too_large", message: "" } }
+    }
+    const name = query?.["continue"] ?? "a"
+    const metadata = { namespace: "shop", name, resourceVersion: "7" }
+    return {
+      ok: true,
+      value: { metadata: name === "a" ? { continue: "b" } : {}, items: [{ metadata }] },
+    }
+  }
+  expect(await listServiceVersions({ get }, [])).toEqual({
+    ok: true,
+    versions: new Map([
+      ["shop/a", "7"],
+      ["shop/b", "7"],
+    ]),
+  })
+  expect(asked).toEqual(["500 ", "63 ", "63 b"])
 })

@@ -11,31 +11,52 @@ export type ServiceVersions =
   | { readonly ok: true; readonly versions: ReadonlyMap<ObjectKey, string> }
   | { readonly ok: false; readonly failure: ApiFailure }
 
-const PAGE = 500
+/** Services may be as large as the API takes them: where so many do not fit, fewer are asked for. */
+const PAGES = [500, 63, 8, 1] as const
 const LIST_BYTES_MAX = 64 * 1024 * 1024
 const LIST_MS = 5_000
 
 /** resourceVersion of every Service, of the newest state; `namespaces` empty: all. */
 export async function listServiceVersions(
-  client: ApiClient,
+  client: Pick<ApiClient, "get">,
   namespaces: readonly string[],
 ): Promise<ServiceVersions> {
   const versions = new Map<ObjectKey, string>()
   for (const namespace of namespaces.length === 0 ? [""] : namespaces) {
-    const path = apiPath({ groupVersion: "v1", resource: "services", namespace })
-    let next = ""
-    do {
-      const query = { limit: `${PAGE}`, ...(next === "" ? {} : { continue: next }) }
-      const answer = await client.get(path, { query, timeoutMs: LIST_MS, bytesMax: LIST_BYTES_MAX })
-      if (!answer.ok) return answer
-      const page = answer.value as ServiceList
-      for (const { metadata } of page.items ?? []) {
-        versions.set(`${metadata.namespace}/${metadata.name}`, metadata.resourceVersion)
-      }
-      next = page.metadata?.continue ?? ""
-    } while (next !== "")
+    const failure = await listInto(versions, client, namespace)
+    if (failure !== undefined) return { ok: false, failure }
   }
   return { ok: true, versions }
+}
+
+async function listInto(
+  versions: Map<ObjectKey, string>,
+  client: Pick<ApiClient, "get">,
+  namespace: string,
+): Promise<ApiFailure | undefined> {
+  const path = apiPath({ groupVersion: "v1", resource: "services", namespace })
+  let next = ""
+  let size = 0
+  while (true) {
+    const query = { limit: `${PAGES[size]}`, ...(next === "" ? {} : { continue: next }) }
+    const answer = await client.get(path, { query, timeoutMs: LIST_MS, bytesMax: LIST_BYTES_MAX })
+    if (!answer.ok && isTooLarge(answer.failure) && size < PAGES.length - 1) {
+      size++
+      next = ""
+      continue
+    }
+    if (!answer.ok) return answer.failure
+    const page = answer.value as ServiceList
+    for (const { metadata } of page.items ?? []) {
+      versions.set(`${metadata.namespace}/${metadata.name}`, metadata.resourceVersion)
+    }
+    next = page.metadata?.continue ?? ""
+    if (next === "") return undefined
+  }
+}
+
+function isTooLarge(failure: ApiFailure): boolean {
+  return failure.kind === "answer" && failure.reason === "too_large"
 }
 
 /** Nothing listed is missing or older, and what is not listed is gone or came later. */
