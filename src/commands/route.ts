@@ -36,7 +36,7 @@ export type Request = Pick<CommandInput, "words" | "method" | "headers" | "tls">
 
 /** What one listener would do. Throws `CommandFailure` for what is no request. */
 export function explain(listener: HttpConfig, request: Request): Answer {
-  const table = new RouteTable({ http: listener, rows: [] })
+  const table = RouteTable.compile({ http: listener, rows: [] })
   const { tls } = request
   const port = listener.bind.find((bind) => bind.tls === tls)?.endpoint.port ?? (tls ? 443 : 80)
   const origin = { client: LOCAL, isTls: tls, port, isTrusted: false, trusts: () => false }

@@ -44,6 +44,7 @@ import {
   type ListenerCounters,
   listenerCounters,
 } from "../stream/listener-counters.ts"
+import { poolPortions, serviceMessages } from "./change-portions.ts"
 import { PasswordVerifier } from "./password-verifier.ts"
 import { workerEntry } from "./worker-entry.ts"
 
@@ -51,8 +52,12 @@ import { workerEntry } from "./worker-entry.ts"
 const HUNG_AFTER_MS = 600
 /** From its start to its first beat: some 30 ms, more where the machine is busy. */
 const LOADED_AFTER_MS = 10_000
-/** Compiling a route table: 10 µs a route measured, five times that granted. */
+/** Indexing a route table: 5 µs a route measured, ten times that granted. */
 const WORK_MS_PER_ROUTE = 0.05
+/** Where there is more to tell than fits one message, each of them may take so long. */
+const WORK_MS_PER_MESSAGE = 20
+/** Posting one takes about a millisecond, so this thread sees to other things now and then. */
+const MESSAGES_PER_TURN = 8
 const WATCH_INTERVAL_MS = 100
 /** More ends than this within the window: something is wrong that a restart does not mend. */
 const DEATHS_MAX = 5
@@ -222,6 +227,7 @@ export class DataThreads {
       listener.template = template
       listener.served = template
     }
+    const messages = messagesOf(change, this.#services)
     for (const pool of change.pools.set) this.#pools.set(pool.name, pool)
     for (const name of change.pools.remove) this.#pools.delete(name)
     for (const service of change.services.set) this.#services.set(service.config.name, service)
@@ -230,27 +236,20 @@ export class DataThreads {
     this.#debugLog = change.debugLog
     // Before anything is awaited: a thread replaced meanwhile must not be given what goes away.
     const removed = change.listeners.remove.flatMap((id) => this.#withdraw(id))
-    await Promise.all(this.#threads.map((thread) => this.#tell(thread, change, removed)))
+    await Promise.all(this.#threads.map((thread) => this.#tell(thread, messages, removed)))
   }
 
   async #tell(
     thread: DataThread,
-    { pools, services, listeners, accessLog, debugLog }: DataThreadsChange,
+    { last, listeners, ...rest }: ChangeMessages,
     removed: readonly Listener[],
   ): Promise<void> {
     const set = listeners.set.map(({ id }) => this.#listenerFor(thread.index, id))
-    const hasLetGo = await thread.ask(
-      (id) => ({
-        type: "configure",
-        id,
-        pools,
-        services,
-        listeners: { set, remove: listeners.remove },
-        accessLog,
-        debugLog,
-      }),
-      compileMs(services.set),
-    )
+    const hasLetGo = await thread.tell(rest, (id) => ({
+      ...last,
+      id,
+      listeners: { set, remove: listeners.remove },
+    }))
     for (const { sockets } of removed) {
       const socket = sockets[thread.index]
       if (socket === undefined) continue
@@ -406,22 +405,27 @@ export class DataThreads {
     this.#restarts++
     const replacement = this.#spawn(index)
     this.#threads[index] = replacement
-    void replacement.ask(
-      (id) => ({
-        type: "configure",
-        id,
-        pools: { set: [...this.#pools.values()], remove: [] },
-        services: { set: [...this.#services.values()], remove: [] },
-        listeners: {
-          set: this.#servedIds().map((id) => this.#listenerFor(index, id)),
-          remove: [],
-        },
-        accessLog: this.#accessLog,
-        debugLog: this.#debugLog,
-      }),
-      compileMs([...this.#services.values()]),
-    )
+    const { last, ...rest } = messagesOf(this.#everything(), new Map())
+    void replacement.tell(rest, (id) => ({
+      ...last,
+      id,
+      listeners: {
+        set: this.#servedIds().map((id) => this.#listenerFor(index, id)),
+        remove: [],
+      },
+    }))
     if (why === "hung") this.#hung.add(thread)
+  }
+
+  /** All but listeners. */
+  #everything(): DataThreadsChange {
+    return {
+      pools: { set: [...this.#pools.values()], remove: [] },
+      services: { set: [...this.#services.values()], remove: [] },
+      listeners: { set: [], remove: [] },
+      accessLog: this.#accessLog,
+      debugLog: this.#debugLog,
+    }
   }
 
   /** Listeners that threads were told of; the pools of others may not be there yet. */
@@ -478,8 +482,46 @@ export class DataThreads {
   }
 }
 
-/** How long a thread may be silent while it compiles these. */
-function compileMs(services: readonly DataHttpService[]): number {
+/** A change as it is told to all threads. */
+interface ChangeMessages {
+  /** In their order, none of them answered. */
+  readonly before: readonly ToDataThread[]
+  /** Without its number, and the listeners, whose sockets are each thread's own. */
+  readonly last: Omit<Configure, "id" | "listeners">
+  readonly listeners: DataThreadsChange["listeners"]
+  /** How long the last one may take. */
+  readonly workMs: number
+}
+
+type Configure = Extract<ToDataThread, { readonly type: "configure" }>
+
+/** @param known The services that the threads have been told. */
+function messagesOf(
+  change: DataThreadsChange,
+  known: ReadonlyMap<string, DataHttpService>,
+): ChangeMessages {
+  const { pools, services, listeners, ...logging } = change
+  const portions = poolPortions(pools.set)
+  const rest = portions.pop() ?? []
+  const told = services.set.map((each) => serviceMessages(each, known.get(each.config.name)))
+  return {
+    before: [
+      ...portions.map((set) => ({ type: "pools" as const, set })),
+      ...told.flatMap(({ routes }) => routes),
+    ],
+    last: {
+      type: "configure",
+      pools: { set: rest, remove: pools.remove },
+      services: { set: told.map(({ update }) => update), remove: services.remove },
+      ...logging,
+    },
+    listeners,
+    workMs: indexMs(services.set),
+  }
+}
+
+/** How long a thread may be silent while it makes the tables of these. */
+function indexMs(services: readonly DataHttpService[]): number {
   return services.reduce((sum, { routeRows }) => sum + routeRows.length, 0) * WORK_MS_PER_ROUTE
 }
 
@@ -497,6 +539,8 @@ class DataThread {
   readonly markStarted: () => void
   readonly markEnded: () => void
   readonly #answers = new Map<number, () => void>()
+  /** Ends when what it was told before has been posted and answered. */
+  #telling: Promise<unknown> = Promise.resolve()
   /** What it was last told that takes long; id 0: nothing. */
   #work = { id: 0, ms: 0 }
   #lastBeats = -1
@@ -516,14 +560,37 @@ class DataThread {
   }
 
   /**
-   * Sends a message that `done` answers; `workMs` is how long obeying it may take, with no
-   * heartbeat meanwhile. False when there is no answer and the thread
-   * lives on.
+   * Posts `before`, which nobody answers, and asks `last`; one change after another. `workMs` as in
+   * `ask`.
    */
-  async ask(message: (id: number) => ToDataThread, workMs = 0): Promise<boolean> {
+  tell(
+    { before, workMs }: Pick<ChangeMessages, "before" | "workMs">,
+    last: (id: number) => ToDataThread,
+  ): Promise<boolean> {
+    const told = this.#telling.then(async () => {
+      for (const [index, message] of before.entries()) {
+        this.mailbox.post(message)
+        if (index % MESSAGES_PER_TURN === MESSAGES_PER_TURN - 1) await Bun.sleep(0)
+      }
+      return await this.ask(last, { workMs, queueMs: WORK_MS_PER_MESSAGE * before.length })
+    })
+    this.#telling = told.catch(() => undefined)
+    return told
+  }
+
+  /**
+   * Sends a message that `done` answers; `workMs` is how long obeying it may take, with no
+   * heartbeat meanwhile, `queueMs` how long what was posted before it. False when there is no
+   * answer and the thread lives on.
+   */
+  async ask(
+    message: (id: number) => ToDataThread,
+    { workMs = 0, queueMs = 0 } = {},
+  ): Promise<boolean> {
     const id = this.#nextId++
     const answered = Promise.withResolvers<boolean>()
-    const patience = setTimeout(() => answered.resolve(false), ANSWER_WAIT_MS + workMs)
+    const waitMs = ANSWER_WAIT_MS + workMs + queueMs
+    const patience = setTimeout(() => answered.resolve(false), waitMs)
     if (workMs > 0) this.#work = { id, ms: workMs }
     this.#answers.set(id, () => answered.resolve(true))
     this.mailbox.post(message(id))

@@ -1,23 +1,30 @@
 /** The listeners of one data thread, of every kind. */
 import type { RouteResources } from "../http/compiled-route.ts"
+import { CompiledRoutes } from "../http/compiled-routes.ts"
 import { HttpListener, type HttpListenerSettings, type SecureLayer } from "../http/driver.ts"
-import { RouteTable } from "../http/route-table.ts"
 import type { HttpContext, HttpSettings } from "../http/shell/context.ts"
 import { membership } from "../net/prefix-set.ts"
 import type { StreamContext } from "../stream/context.ts"
 import { StreamListener } from "../stream/driver.ts"
 import { TlsHandshake } from "../tls/shell/handshake.ts"
 import { ServerTls } from "../tls/shell/server-tls.ts"
-import type { DataHttpService, DataHttpSpec, DataListenerSpec } from "./messages.ts"
+import type {
+  DataHttpServiceUpdate,
+  DataHttpSpec,
+  DataListenerSpec,
+  ToDataThread,
+} from "./messages.ts"
 
 /** What the endpoints of one `[[http]]` share on this thread. */
 interface HttpService {
-  readonly spec: DataHttpService
+  readonly spec: DataHttpServiceUpdate
   readonly tls: ServerTls | undefined
   readonly secure: SecureLayer | undefined
   readonly sendsProxyHeader: HttpListenerSettings["sendsProxyHeader"]
   readonly settings: Omit<HttpSettings, "endpoint" | "isTls">
 }
+
+type RoutesMessage = Extract<ToDataThread, { readonly type: "routes" }>
 
 export class Listeners {
   readonly #stream: StreamContext
@@ -26,6 +33,7 @@ export class Listeners {
   readonly #streams = new Map<string, StreamListener>()
   readonly #https = new Map<string, { listener: HttpListener; spec: DataHttpSpec }>()
   readonly #services = new Map<string, HttpService>()
+  readonly #routes = new Map<string, CompiledRoutes>()
 
   constructor(contexts: {
     readonly stream: StreamContext
@@ -37,7 +45,15 @@ export class Listeners {
     this.#resources = contexts.resources
   }
 
-  setService(spec: DataHttpService): void {
+  /** For the `setService` that follows. */
+  setRoutes({ http, isFresh, keys, routes }: RoutesMessage): void {
+    const known = isFresh ? undefined : this.#routes.get(http.name)
+    const compiled = known ?? new CompiledRoutes(http, this.#resources)
+    this.#routes.set(http.name, compiled)
+    compiled.set(keys, routes)
+  }
+
+  setService(spec: DataHttpServiceUpdate): void {
     const previous = this.#services.get(spec.config.name)
     this.#services.set(spec.config.name, this.#compile(spec))
     for (const { listener, spec: endpoint } of this.#https.values()) {
@@ -49,6 +65,7 @@ export class Listeners {
   removeService(name: string): void {
     this.#services.get(name)?.tls?.close()
     this.#services.delete(name)
+    this.#routes.delete(name)
   }
 
   set(spec: DataListenerSpec): void {
@@ -75,7 +92,9 @@ export class Listeners {
     }
   }
 
-  #compile(spec: DataHttpService): HttpService {
+  #compile(spec: DataHttpServiceUpdate): HttpService {
+    const { config, row } = spec
+    const routes = this.#routes.get(config.name) ?? new CompiledRoutes(config, this.#resources)
     const tls = spec.tls === undefined ? undefined : new ServerTls(spec.tls)
     const timeoutMs = spec.config.timeouts.handshakeMs
     return {
@@ -83,7 +102,15 @@ export class Listeners {
       tls,
       secure: tls === undefined ? undefined : secureLayer(this.#http, { tls, timeoutMs }),
       sendsProxyHeader: membership(spec.config.acceptProxyProtocol),
-      settings: compileSettings(spec, this.#resources),
+      settings: {
+        name: config.name,
+        row,
+        routes: routes.table(spec.routeKeys),
+        limits: config.limits,
+        timeouts: config.timeouts,
+        trusts: membership(config.trustedProxies) ?? (() => false),
+        maxConnections: config.maxConnections,
+      },
     }
   }
 
@@ -108,21 +135,6 @@ export class Listeners {
       sendsProxyHeader: service.sendsProxyHeader,
       secure: spec.isTls ? service.secure : undefined,
     }
-  }
-}
-
-function compileSettings(
-  { config, row, routeRows }: DataHttpService,
-  resources: RouteResources,
-): HttpService["settings"] {
-  return {
-    name: config.name,
-    row,
-    routes: new RouteTable({ http: config, rows: routeRows }, resources),
-    limits: config.limits,
-    timeouts: config.timeouts,
-    trusts: membership(config.trustedProxies) ?? (() => false),
-    maxConnections: config.maxConnections,
   }
 }
 

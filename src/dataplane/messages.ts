@@ -6,7 +6,7 @@
  * Health, operator states and weights are not messages: they are cells of the `ServerBoard`.
  */
 
-import type { HttpConfig } from "../config/http-config.ts"
+import type { HttpConfig, RouteConfig } from "../config/http-config.ts"
 import type { PasswordVerdict } from "../http/route.ts"
 import type { HttpRecord } from "../http/shell/context.ts"
 import type { MailboxAddress } from "../linux/mailbox.ts"
@@ -50,7 +50,7 @@ export interface DataHttpSpec {
   readonly isTls: boolean
 }
 
-/** What the endpoints of one `[[http]]` share; each thread compiles its own route table from it. */
+/** What the endpoints of one `[[http]]` share. */
 export interface DataHttpService {
   readonly config: HttpConfig
   /** Row of the listener, and of each of its routes in their order, in the `HttpCounters`. */
@@ -60,14 +60,40 @@ export interface DataHttpService {
   readonly tls: ServerTlsSpec | undefined
 }
 
+/**
+ * The same on its way to a thread, which has been told the routes before, those that it does not
+ * know yet: each thread compiles its own table, and thousands of routes at once would keep it from
+ * everything else.
+ */
+export interface DataHttpServiceUpdate extends Omit<DataHttpService, "routeRows"> {
+  /** Without routes. */
+  readonly config: HttpConfig
+  /** Of its routes, in their order (`routeKeys`). */
+  readonly routeKeys: readonly number[]
+}
+
 export type ToDataThread =
+  /** The first of many pools that a `configure` sets. */
+  | { readonly type: "pools"; readonly set: readonly DataPoolSpec[] }
+  /**
+   * Routes of a service, to be made ready for the `configure` that follows. With `isFresh` those
+   * known so far do not count any more.
+   */
+  | {
+      readonly type: "routes"
+      /** Without routes. */
+      readonly http: HttpConfig
+      readonly isFresh: boolean
+      readonly keys: readonly number[]
+      readonly routes: readonly RouteConfig[]
+    }
   | {
       readonly type: "configure"
       /** Answered by `done` with the same number, after which removed sockets may be closed. */
       readonly id: number
       readonly pools: { readonly set: readonly DataPoolSpec[]; readonly remove: readonly string[] }
       readonly services: {
-        readonly set: readonly DataHttpService[]
+        readonly set: readonly DataHttpServiceUpdate[]
         readonly remove: readonly string[]
       }
       readonly listeners: {

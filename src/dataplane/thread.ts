@@ -16,6 +16,7 @@ import type { HttpContext } from "../http/shell/context.ts"
 import { DateField } from "../http/shell/date-field.ts"
 import { UpstreamConnections } from "../http/shell/upstream-connections.ts"
 import type { NativeBytes } from "../linux/bytes.ts"
+import { monotonicNow } from "../linux/clock.ts"
 import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
@@ -46,6 +47,8 @@ import type {
 
 /** The longest the thread sleeps, and so the slowest its heart beats. */
 const PASS_WAIT_MS_MAX = 100
+/** What control has to say may take long: it comes in portions, each of about a millisecond. */
+const OBEY_MS = 1
 /** Access lines are handed over in batches: at the end of a pass, or when this many wait. */
 const ACCESS_BATCH_MAX = 512
 
@@ -156,8 +159,17 @@ class DataThread implements Handler {
     this.#heartbeat.beat()
   }
 
-  handle(): void {
-    for (const message of this.#mailbox.drain()) this.#obey(message)
+  /** Obeys for a while, then lets connections have their turn. */
+  handle(fd: number, events: number): void {
+    if (events !== 0) this.#mailbox.hush()
+    const end = monotonicNow() + OBEY_MS
+    do {
+      const message = this.#mailbox.next()
+      if (message === undefined) return
+      this.#progress()
+      this.#obey(message)
+    } while (monotonicNow() < end)
+    this.#reactor.defer(fd)
   }
 
   fail(error: unknown): void {
@@ -166,6 +178,11 @@ class DataThread implements Handler {
 
   #obey(message: ToDataThread): void {
     switch (message.type) {
+      case "pools":
+        for (const pool of message.set) this.#setPool(pool)
+        return
+      case "routes":
+        return this.#listeners.setRoutes(message)
       case "configure":
         return this.#configure(message)
       case "reset":

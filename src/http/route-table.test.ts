@@ -230,7 +230,7 @@ test("RouteTable.decide() keeps empty segments where the listener says so", () =
 
 test("RouteTable takes rows and names from the configuration", () => {
   const http = httpConfig(route("a", 'host = "k8s.com"; path = "/api/v1"') + route("b"))
-  const table = new RouteTable({ http, rows: [7, 8] })
+  const table = RouteTable.compile({ http, rows: [7, 8] })
   const { route: chosen } = forwarded(decide(table, "k8s.com/api/v1"))
   expect([chosen.name, chosen.row]).toEqual(["k8s.com/api/v1", 7])
   expect(forwarded(decide(table, "/")).route.row).toBe(8)
@@ -353,7 +353,7 @@ test("RouteTable.decide() finds the route that trying all of them in order finds
       fc.array(someRequest, { minLength: 1, maxLength: 12 }),
       (routes, requests) => {
         const http = httpConfig(routes.map(toToml).join(""))
-        const table = new RouteTable({ http, rows: [] })
+        const table = RouteTable.compile({ http, rows: [] })
         const ordered = inOrder(http.routes)
         for (const request of requests) {
           const line = `${request.method} ${request.host}${request.path}${request.hasQuery ? "?q" : ""}`

@@ -8,15 +8,15 @@
  */
 import type { HttpConfig } from "../config/http-config.ts"
 import type { Instant } from "../net/time.ts"
-import { ForwardAction } from "./actions/forward.ts"
 import { redirectToTls, tlsRedirectPort } from "./actions/redirect.ts"
-import { CompiledRoute, ownResources, type RouteResources } from "./compiled-route.ts"
+import type { CompiledRoute, RouteResources } from "./compiled-route.ts"
 import type { RequestHead } from "./head.ts"
 import type { PathError } from "./path-form.ts"
 import { RequestPath } from "./request-path.ts"
 import { plainResponse } from "./responses.ts"
 import type { Decision, RequestOrigin, Routes } from "./route.ts"
-import { type IndexEntry, RouteIndex, segmentsOf } from "./route-index.ts"
+import { RouteCompiler, type TableEntry } from "./route-compiler.ts"
+import { RouteIndex } from "./route-index.ts"
 import { RouteRequest } from "./route-request.ts"
 
 /** Plain data, so that it crosses threads. */
@@ -42,22 +42,20 @@ export class RouteTable implements Routes {
   readonly #tlsPort: number | undefined
   readonly #request: RouteRequest
 
-  constructor({ http, rows }: RouteTableSpec, resources: RouteResources = ownResources()) {
-    const forwards = new Map<string, ForwardAction>()
-    const forwardTo = (pool: string) => {
-      const action = forwards.get(pool) ?? new ForwardAction(PLAIN, { pool, sticky: undefined })
-      forwards.set(pool, action)
-      return action
-    }
-    const entries = http.routes.map((config, index) => {
-      const context = { ...resources, http, row: rows[index] ?? 0, forwardTo }
-      const route = new CompiledRoute(config, context)
-      return { ...config, route, isUnconditional: route.conditions.isEmpty }
-    })
+  static compile({ http, rows }: RouteTableSpec, resources?: RouteResources): RouteTable {
+    const compiler = new RouteCompiler(http, resources)
+    return new RouteTable(
+      http,
+      http.routes.map((route, index) => compiler.compile(route, rows[index] ?? 0)),
+    )
+  }
+
+  /** `entries`: the routes, in their order. */
+  constructor(http: HttpConfig, entries: readonly TableEntry[]) {
     this.#index = new RouteIndex(inOrder(entries))
     this.#plain = this.#index.routes.map(({ plainDecision }) => plainDecision)
     this.#tlsPort = tlsRedirectPort(http)
-    const depthMax = http.routes.reduce((most, route) => Math.max(most, segmentsOf(route)), 0)
+    const depthMax = entries.reduce((most, { depth }) => Math.max(most, depth), 0)
     const { mergeSlashes } = http
     this.#request = new RouteRequest(new RequestPath({ depthMax, mergeSlashes }))
   }
@@ -105,15 +103,12 @@ function badPath(problem: PathError): Decision {
 }
 
 /** Those that ask for more first, otherwise as in the file; patterns always as in the file. */
-function inOrder(entries: readonly Entry[]): Entry[] {
+function inOrder(entries: readonly TableEntry[]): TableEntry[] {
   const paths = entries.filter(({ match }) => match !== "regex")
   const patterns = entries.filter(({ match }) => match === "regex")
   const sorted = paths.toSorted((a, b) => b.route.conditions.rank - a.route.conditions.rank)
   return [...sorted, ...patterns]
 }
 
-type Entry = IndexEntry<CompiledRoute>
-
-const PLAIN = { path: "/", match: "prefix", rewrite: undefined, rewriteScope: "match" } as const
 const NOT_FOUND = plainResponse(404)
 const NO_ROUTE = { path: "", passedOver: [], route: undefined }

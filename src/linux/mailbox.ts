@@ -47,7 +47,10 @@ export class Mailbox<Message> {
   }
 }
 
-/** The Worker's end: put `doorbell` into the epoll set, call `drain` when it is readable. */
+/**
+ * The Worker's end: put `doorbell` into the epoll set, call `drain` when it is readable, or, to
+ * turn to others in between, `hush` and `next`. No message is `undefined`.
+ */
 export class MailboxReader<Message> {
   readonly doorbell: number
   readonly #port: MessagePort
@@ -60,12 +63,19 @@ export class MailboxReader<Message> {
 
   /** All messages that have arrived, oldest first. */
   drain(): Message[] {
-    libc.read(this.doorbell, this.#count.address, 8)
+    this.hush()
     const messages: Message[] = []
-    for (;;) {
-      const received = receiveMessageOnPort(this.#port)
-      if (received === undefined) return messages
-      messages.push(received.message as Message)
-    }
+    for (let next = this.next(); next !== undefined; next = this.next()) messages.push(next)
+    return messages
+  }
+
+  /** Makes the doorbell silent until the next message; then `next` is to be called to the end. */
+  hush(): void {
+    libc.read(this.doorbell, this.#count.address, 8)
+  }
+
+  /** The oldest message that has arrived, read only now; undefined: no more. */
+  next(): Message | undefined {
+    return receiveMessageOnPort(this.#port)?.message as Message | undefined
   }
 }

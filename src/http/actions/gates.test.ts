@@ -159,7 +159,7 @@ describe("tls_redirect", () => {
   test("names the port of the listener's TLS bind", () => {
     const http = httpConfig(route("a", "tls_redirect = true"))
     const bind = { endpoint: { address: "::" as Address, port: 8443 }, tls: true }
-    const table = new RouteTable({ http: { ...http, bind: [...http.bind, bind] }, rows: [] })
+    const table = RouteTable.compile({ http: { ...http, bind: [...http.bind, bind] }, rows: [] })
     expect(responded(decide(table, "k8s.com/")).fields).toBe("Location: https://k8s.com:8443/\r\n")
   })
 
@@ -240,7 +240,7 @@ describe("basic_auth", () => {
   const table = (more = "") => {
     const keys = 'basic_auth = { realm = "r", users_file = "/users" }'
     const http = httpConfig(route("a", `${keys}; ${more}`), { "/users": `ann:${HASH}\n` })
-    return new RouteTable({ http, rows: [] })
+    return RouteTable.compile({ http, rows: [] })
   }
   const credentials = (text: string) => [
     `Authorization: Basic ${Buffer.from(text).toString("base64")}`,
@@ -403,7 +403,7 @@ describe("forward_auth", () => {
     const auth = 'basic_auth = { users_file = "/users" }'
     const users = { "/users": `ann:$2b$05$${"x".repeat(53)}\n` }
     const http = httpConfig(route("a", `${keys}; ${auth}`), users)
-    const routes = new RouteTable({ http, rows: [] })
+    const routes = RouteTable.compile({ http, rows: [] })
     const head = requestHead("/", [`Authorization: Basic ${btoa("ann:x")}`])
     const first = responded(routes.decide(head, ORIGIN, instant(0))).question
     if (first?.type !== "password") throw new Error("No password was asked for")

@@ -88,7 +88,7 @@ describe("tls.redirect sends plain requests to the TLS bind", () => {
     if (plain === undefined) throw new Error("There is no bind")
     const secure = { endpoint: { ...plain.endpoint, port }, tls: true }
     const config = { ...http, tls: { ...tls, ...none }, bind: [plain, secure] }
-    return new RouteTable({ http: config, rows: [] })
+    return RouteTable.compile({ http: config, rows: [] })
   }
 
   test.each([
