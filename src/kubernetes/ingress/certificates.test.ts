@@ -108,6 +108,13 @@ describe("certificates of Ingresses", () => {
       { certificates: [["a/plain", "plain.example"]], reasons: ["a/a: InvalidCertificate"] },
     ],
     [
+      "not for a host of another namespace's rules, however old",
+      withTls("a/a", "{ hosts: [shop.example], secretName: shop }") +
+        withTls("b/b", "", ["shop.example"]) +
+        SHOP,
+      { certificates: [], reasons: ["a/a: Conflict"] },
+    ],
+    [
       "a host that an older Ingress has",
       withTls("a/a", "{ hosts: [shop.example], secretName: shop }") +
         withTls("b/b", "{ hosts: [shop.example, shop.test], secretName: theirs }") +

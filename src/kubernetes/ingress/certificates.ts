@@ -1,8 +1,10 @@
 /**
  * Certificates of Ingresses, by the host that a client asks for. A host belongs to the oldest
  * Ingress whose Secret is good for it, and a certificate is shown for the hosts it was given alone,
- * whatever other names it has: nobody takes over another's host by writing a Secret. One that
- * cannot be used is reported, and its hosts get the listener's own.
+ * whatever other names it has. What has rules for a host is asked first: with the oldest of those
+ * the host belongs to their namespace, and nobody in another takes it over by writing a Secret, nor
+ * has its plain requests sent to TLS. One that cannot be used is reported, and its hosts get the
+ * listener's own.
  */
 import {
   type ClusterView,
@@ -56,10 +58,11 @@ export class Certificates {
 
   /** `ingresses` are ours, oldest first. */
   find(ingresses: Iterable<Ingress>, secrets: ClusterView["secrets"]): CertificatesFound {
-    const claims = new Claims()
-    for (const ingress of ingresses) {
+    const inOrder = [...ingresses]
+    const claims = new Claims(inOrder)
+    for (const ingress of inOrder) {
       for (const entry of ingress.tls) {
-        claims.list(entry)
+        claims.list(ingress, entry)
         if (entry.secretName === "") continue
         const secret = `${ingress.meta.namespace}/${entry.secretName}`
         const result = this.#certificate(secret, secrets)
@@ -101,6 +104,16 @@ class Claims implements CertificatesFound {
   readonly hosts = new Set<string>()
   readonly problems: IngressProblem[] = []
   readonly #owners = new Map<string, Claim>()
+  /** Of hosts that have rules. */
+  readonly #namespaces = new Map<string, string>()
+
+  constructor(ingresses: readonly Ingress[]) {
+    for (const ingress of ingresses) {
+      for (const host of hostsOf(ingress)) {
+        if (!this.#namespaces.has(host)) this.#namespaces.set(host, ingress.meta.namespace)
+      }
+    }
+  }
 
   get certificates(): IngressCertificate[] {
     const granted = Map.groupBy(this.#owners, ([, { secret }]) => secret)
@@ -112,8 +125,18 @@ class Claims implements CertificatesFound {
   }
 
   /** Hosts that an Ingress wants by TLS, with whatever certificate. */
-  list({ hosts }: IngressTls): void {
-    for (const host of hosts) this.hosts.add(host.toLowerCase())
+  list(by: Ingress, { hosts }: IngressTls): void {
+    for (const host of hosts.map((each) => each.toLowerCase())) {
+      if (this.#mayHave(by, host)) this.hosts.add(host)
+      else {
+        const namespace = this.#namespaces.get(host)
+        this.#report(by, "Conflict", `${host} belongs to the namespace ${namespace}; left out`)
+      }
+    }
+  }
+
+  #mayHave({ meta }: Ingress, host: string): boolean {
+    return (this.#namespaces.get(host) ?? meta.namespace) === meta.namespace
   }
 
   /** Without hosts of its own an entry is for those of the rules, as far as the names go. */
@@ -121,6 +144,7 @@ class Claims implements CertificatesFound {
     const { by, entry, certificate } = claim
     const listed = entry.hosts.length > 0 ? entry.hosts : hostsOf(by)
     for (const host of listed.map((each) => each.toLowerCase())) {
+      if (!this.#mayHave(by, host)) continue
       if (covers(certificate, host)) this.#take(host, claim)
       else if (entry.hosts.length > 0) {
         const message = `the certificate of ${claim.secret} is not for ${host}`
@@ -150,5 +174,5 @@ export function covers({ names }: Pick<Certificate, "names">, host: string): boo
 }
 
 function hostsOf({ rules }: Ingress): string[] {
-  return [...new Set(rules.map(({ host }) => host))].filter((host) => host !== "")
+  return [...new Set(rules.map(({ host }) => host.toLowerCase()))].filter((host) => host !== "")
 }

@@ -606,8 +606,8 @@ describe("IngressTranslator", () => {
     expect(new Edge(machine.translate(view, SETTINGS)).ask("k8s.com/")).toBe("503")
     const tls = "\ntls: [{ hosts: [k8s.com], secretName: cert }]"
     const other = cluster(
-      `${ingress("b/b", [["Prefix /b", "b"]], {}, { more: tls })}kind: Secret
-metadata: { namespace: b, name: cert }
+      `${ingress("a/b", [["Prefix /b", "b"]], {}, { more: tls })}kind: Secret
+metadata: { namespace: a, name: cert }
 stringData: { tls.crt: ${JSON.stringify(CERTIFICATES.shop)}, tls.key: ${JSON.stringify(KEYS.shop)} }
 `,
     )
@@ -615,9 +615,9 @@ stringData: { tls.crt: ${JSON.stringify(CERTIFICATES.shop)}, tls.key: ${JSON.str
     for (const [key, each] of other.secrets) view.secrets.set(key, each)
     const after = machine.translate(view, SETTINGS)
     expect(reasons(after)).toEqual([
-      "b/b: CertificateNotForHost",
+      "a/b: CertificateNotForHost",
       "a/a: BackendNotFound",
-      "b/b: BackendNotFound",
+      "a/b: BackendNotFound",
     ])
     expect(new Edge(after).ask("k8s.com/", [], PLAIN)).toBe("308 https://k8s.com/")
   })
