@@ -79,11 +79,9 @@ export class Serving {
     onFailed: (stream: string, reason: string) => void,
   ): Config["streams"] {
     return streams.filter((stream) => {
-      const templates = listenerTemplates(stream, this.streamRows.row(stream.name))
-      const added = templates.filter(({ id }) => !this.#threads.hasListener(id))
-      if (added.length === 0) return true
       try {
-        this.#open(added)
+        const templates = listenerTemplates(stream, this.streamRows.row(stream.name))
+        this.#open(templates.filter(({ id }) => !this.#threads.hasListener(id)))
         return true
       } catch (error) {
         onFailed(stream.name, error instanceof Error ? error.message : String(error))
