@@ -339,6 +339,13 @@ describe("readOptions()", () => {
         '"https://app.k8s.com", separated by commas; it is not used',
     ],
     [
+      {
+        "auth-url": "http://a.b.svc/",
+        "auth-response-headers": "X-User,Transfer-Encoding,content-length",
+      },
+      "InvalidAnnotation: auth-response-headers: Transfer-Encoding, content-length is not copied",
+    ],
+    [
       { "auth-url": "http://a.b.svc/", "auth-signin": "javascript:alert(1)" },
       "InvalidAnnotation: auth-signin is not a URL, with $host or rd=$escaped_request_uri at most",
     ],

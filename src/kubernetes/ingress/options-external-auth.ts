@@ -31,7 +31,7 @@ export type AuthServer =
 export function readExternalAuth(reader: AnnotationReader): ExternalAuth | string | undefined {
   const url = reader.raw("auth-url")
   const signin = readSignin(reader)
-  const copyHeaders = reader.texts("auth-response-headers", FIELDS) ?? []
+  const copyHeaders = readCopied(reader)
   const method = reader.raw("auth-method") ?? "GET"
   if (url === undefined) return undefined
   if (method !== "GET") return `${PREFIX}auth-method: only "GET" is served here`
@@ -47,6 +47,16 @@ export function readExternalAuth(reader: AnnotationReader): ExternalAuth | strin
       ? { type: "host" }
       : { type: "service", namespace, service, port: number, isTls }
   return { server, path: path === "" ? "/" : path, copyHeaders, signin }
+}
+
+/** What frames a message, or tells of its client, is the edge's alone: see `isOurs` for files. */
+function readCopied(reader: AnnotationReader): readonly string[] {
+  const names = reader.texts("auth-response-headers", FIELDS) ?? []
+  const refused = names.filter((name) => EDGE_FIELDS.test(name))
+  if (refused.length === 0) return names
+  const message = `${PREFIX}auth-response-headers: ${refused.join(", ")} is not copied`
+  reader.warn("InvalidAnnotation", message)
+  return names.filter((name) => !refused.includes(name))
 }
 
 /** Without the address to come back to, which is added when a client is sent there. */
@@ -68,4 +78,10 @@ const AUTH_URL = new RegExp(
 )
 const SIGNIN_URL =
   /^https?:\/\/(?:\$host|[A-Za-z0-9_.-]+(?::\d{1,5})?)(?:\/[\x21\x23\x25-\x5b\x5d-\x7e]*)?$/
+const EDGE_FIELDS = new RegExp(
+  "^(connection|content-length|expect|forwarded|host|http2-settings|keep-alive|proxy|" +
+    "proxy-connection|te|trailer|transfer-encoding|upgrade|x-forwarded-(for|host|port|proto)|" +
+    "x-real-ip|x-request-id|x-ssl-client-s-dn)$",
+  "i",
+)
 const FIELDS = { pattern: TOKEN.pattern, expected: "header names separated by commas" }
