@@ -286,6 +286,8 @@ export class Daemon implements AdminBackend {
   }
 
   async #reload(): Promise<ReloadResult> {
+    // It would open the listeners again.
+    if (!this.#isReady) return this.#refused("The edge is stopping")
     try {
       const loaded = loadConfig(this.#options.configPath)
       if (!loaded.ok) return this.#refused(formatDiagnostics(loaded.diagnostics))
@@ -336,10 +338,14 @@ export class Daemon implements AdminBackend {
     else if (hasCluster(file)) await this.#cluster.configure(file)
     this.#tls.use(tls)
     this.#file = file
-    this.#config = this.#clusterServing.merge(file, this.#cluster?.contribution)
-    await this.#apply(this.#config, previous)
-    await left?.stop()
-    left?.dropRoutes()
+    try {
+      this.#config = this.#clusterServing.merge(file, this.#cluster?.contribution)
+      await this.#apply(this.#config, previous)
+    } finally {
+      // Nobody knows it any more, also when the old file is put back: that has a new one.
+      await left?.stop()
+      left?.dropRoutes()
+    }
   }
 
   async #startCluster(file: Config): Promise<Cluster | undefined> {
