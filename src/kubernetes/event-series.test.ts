@@ -64,7 +64,8 @@ describe("EventSeries", () => {
   test("has a valid name for an object whose own is as long as can be", () => {
     const name = `${"a".repeat(199)}-${"b".repeat(53)}`
     const request = new EventSeries("edge-a").request(eventOf("x", name), instant(0), times)
-    const object = request.type === "create" && (request.object as { metadata: { name: string } })
-    expect(object && object.metadata.name).toBe(`${"a".repeat(199)}.4f2a1`)
+    const object = request.type === "create" ? request.object : undefined
+    const { metadata } = object as { readonly metadata: { readonly name: string } }
+    expect(metadata.name).toBe(`${"a".repeat(199)}.4f2a1`)
   })
 })

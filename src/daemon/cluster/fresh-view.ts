@@ -11,7 +11,7 @@ export type ServiceVersions =
   | { readonly ok: true; readonly versions: ReadonlyMap<ObjectKey, string> }
   | { readonly ok: false; readonly failure: ApiFailure }
 
-/** Services may be as large as the API takes them: where so many do not fit, fewer are asked for. */
+/** Services may be as large as the API takes them: fewer are asked for where many do not fit. */
 const PAGES = [500, 63, 8, 1] as const
 const LIST_BYTES_MAX = 64 * 1024 * 1024
 const LIST_MS = 5_000
