@@ -49,7 +49,7 @@ export async function run(options: { readonly configPath: string }): Promise<num
     version,
     log,
     threads,
-    sessionsMax: sessionsMax(loaded.config, { filesMax, threads }),
+    sessionsMax: sessionsMax(filesMax, threads),
     faultInjection: process.env["CAUSEWAY_FAULT_INJECTION"] === "1",
     onHopeless: (reason) => {
       log.error("daemon", "Giving up", { reason })
@@ -78,15 +78,10 @@ function createLogger(config: Config): Logger {
   })
 }
 
-function sessionsMax(
-  config: Config,
-  { filesMax, threads }: { readonly filesMax: number; readonly threads: number },
-): number {
-  const binds = [...config.streams, ...config.http].reduce((sum, { bind }) => sum + bind.length, 0)
-  const listeners = binds * threads
+/** What listening sockets take is taken off as they are opened (`SessionBudget`). */
+function sessionsMax(filesMax: number, threads: number): number {
   const reserved = RESERVED_FDS + RESERVED_FDS_PER_THREAD * threads
-  const available = filesMax - reserved - listeners
-  return Math.max(1, Math.floor(available / FDS_PER_SESSION))
+  return Math.max(1, Math.floor((filesMax - reserved) / FDS_PER_SESSION))
 }
 
 /** What helps but must not stop the start. */

@@ -16,3 +16,19 @@ test("isTightWith() leaves an eighth of the sessions' descriptors to those to co
   // Of 160 descriptors 80 are the sessions' own; 60 more make 140, which is 7/8.
   expect([budget.isTightWith(60), budget.isTightWith(61)]).toEqual([false, true])
 })
+
+test("setListening() takes what listening sockets hold from the sessions, in every thread", () => {
+  const buffer = SessionBudget.allocate()
+  const [control, thread] = [new SessionBudget(buffer, 4), new SessionBudget(buffer, 4)]
+  control.setListening(3)
+  expect([thread.sessionsMax, thread.take(), thread.take(), thread.take()]).toEqual([
+    2,
+    true,
+    true,
+    false,
+  ])
+  control.setListening(1)
+  expect([thread.sessionsMax, thread.take(), thread.open]).toEqual([3, true, 3])
+  control.setListening(1_000)
+  expect(thread.sessionsMax).toBe(1)
+})

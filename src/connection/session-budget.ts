@@ -1,22 +1,34 @@
-/** Open sessions of all threads against what the descriptor limit allows. */
-/** The client's and the server's. */
-const DESCRIPTORS_PER_SESSION = 2
-
+/**
+ * Open sessions of all threads against what the descriptor limit allows. Listening sockets come and
+ * go with the configuration and the cluster: control says how many there are, and what they take is
+ * not there for sessions.
+ */
 export class SessionBudget {
-  readonly #open: Int32Array
-  readonly sessionsMax: number
+  readonly #cells: Int32Array
+  /** Were there no listening socket. */
+  readonly #sessionsMax: number
 
   constructor(buffer: SharedArrayBuffer, sessionsMax: number) {
-    this.#open = new Int32Array(buffer)
-    this.sessionsMax = sessionsMax
+    this.#cells = new Int32Array(buffer)
+    this.#sessionsMax = sessionsMax
   }
 
   static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
+    return new SharedArrayBuffer(CELLS * Int32Array.BYTES_PER_ELEMENT)
   }
 
   get open(): number {
-    return Atomics.load(this.#open, 0)
+    return Atomics.load(this.#cells, OPEN)
+  }
+
+  get sessionsMax(): number {
+    const withheld = Math.ceil(Atomics.load(this.#cells, LISTENING) / DESCRIPTORS_PER_SESSION)
+    return Math.max(1, this.#sessionsMax - withheld)
+  }
+
+  /** So many listening sockets are open now. */
+  setListening(sockets: number): void {
+    Atomics.store(this.#cells, LISTENING, sockets)
   }
 
   /**
@@ -29,12 +41,18 @@ export class SessionBudget {
 
   /** Whether there was room; then the caller owes a `release`. */
   take(): boolean {
-    if (Atomics.add(this.#open, 0, 1) < this.sessionsMax) return true
+    if (Atomics.add(this.#cells, OPEN, 1) < this.sessionsMax) return true
     this.release(1)
     return false
   }
 
   release(sessions: number): void {
-    Atomics.sub(this.#open, 0, sessions)
+    Atomics.sub(this.#cells, OPEN, sessions)
   }
 }
+
+const OPEN = 0
+const LISTENING = 1
+const CELLS = 2
+/** The client's and the server's. */
+const DESCRIPTORS_PER_SESSION = 2

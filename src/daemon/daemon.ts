@@ -279,7 +279,7 @@ export class Daemon implements AdminBackend {
         data: this.#threads.count,
         data_restarts: this.#threads.restarts,
         sessions: this.#threads.budget.open,
-        sessions_max: this.#options.sessionsMax,
+        sessions_max: this.#threads.budget.sessionsMax,
         vrrp_scheduling: this.#vrrp?.scheduling ?? "none",
       },
     }

@@ -215,6 +215,7 @@ export class DataThreads {
       throw error
     }
     for (const listener of opened) this.#listeners.set(listener.template.id, listener)
+    this.#countListening()
   }
 
   /**
@@ -355,7 +356,12 @@ export class DataThreads {
   #withdraw(id: string): Listener[] {
     const listener = this.#listeners.get(id)
     this.#listeners.delete(id)
+    this.#countListening()
     return listener === undefined ? [] : [listener]
+  }
+
+  #countListening(): void {
+    this.budget.setListening(this.#listeners.size * this.#options.count)
   }
 
   #watchHeartbeats(): void {
