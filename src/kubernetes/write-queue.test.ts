@@ -93,6 +93,14 @@ describe("WriteQueue", () => {
     expect(take(queue, instant(inMs))).toEqual(["b"])
   })
 
+  test("goes on with the others where the server fails for one object (500)", () => {
+    const queue = new WriteQueue()
+    queue.push([patchOf("a"), patchOf("b")])
+    queue.next(START)
+    expect(queue.finish(1, status(500), START)).toMatchObject({ type: "refused" })
+    expect(take(queue, START)).toEqual(["b"])
+  })
+
   test("waits longer with each failure, until one succeeds", () => {
     const queue = new WriteQueue()
     queue.push([patchOf("a")])
@@ -100,14 +108,14 @@ describe("WriteQueue", () => {
     let now = 0
     for (let at = 0; at < 7; at++) {
       const id = queue.next(instant(now))?.id ?? 0
-      const outcome = queue.finish(id, status(500), instant(now))
+      const outcome = queue.finish(id, status(503), instant(now))
       waits.push(outcome.type === "retry" ? outcome.inMs : 0)
       now += 60_000
     }
     expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000])
     queue.finish(queue.next(instant(now))?.id ?? 0, undefined, instant(now))
     queue.push([patchOf("a")])
-    expect(queue.finish(queue.next(instant(now))?.id ?? 0, status(500), instant(now))).toEqual({
+    expect(queue.finish(queue.next(instant(now))?.id ?? 0, status(503), instant(now))).toEqual({
       type: "retry",
       inMs: 1000,
     })
@@ -118,7 +126,7 @@ describe("WriteQueue", () => {
     queue.push([patchOf("a", 1)])
     queue.next(START)
     queue.push([patchOf("a", 2)])
-    queue.finish(1, status(500), START)
+    queue.finish(1, status(503), START)
     expect(queue.next(instant(1000))).toMatchObject({ write: { patch: 2 } })
   })
 
