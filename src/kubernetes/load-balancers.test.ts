@@ -60,6 +60,8 @@ class Bench {
   readonly services = new Map<string, Service>()
   epochMs = Date.UTC(2026, 0, 1)
   now: Instant = instant(0)
+  /** Services whose writes the server does not take. */
+  readonly refused = new Set<string>()
   #version = 100
 
   constructor(config: LoadBalancersConfig = configOf()) {
@@ -111,6 +113,7 @@ class Bench {
     if (write.type === "event") return `${write.severity} ${write.reason} ${write.about.name}`
     if (write.type !== "patch") throw new Error(write.type)
     const key = `${write.namespace}/${write.name}`
+    if (this.refused.has(key)) return "500"
     const service = this.services.get(key)
     if (service === undefined || service.meta.resourceVersion !== write.resourceVersion) {
       return "409"
@@ -440,6 +443,17 @@ describe("LoadBalancers", () => {
     bench.edge.update(bench.view(), "everything")
     expect(bench.take().filter(({ type }) => type === "patch")).toHaveLength(2000)
     expect(performance.now() - start).toBeLessThan(5000)
+  })
+
+  test("waits a minute at most for a Service that nobody can write to", () => {
+    const bench = new Bench().put("stuck").put("web")
+    bench.refused.add("shop/stuck")
+    bench.writer().settle()
+    expect(bench.services.get("shop/web")?.ingress).toEqual([])
+    expect<unknown>(bench.edge.deadline()).toBeLessThanOrEqual(60_000)
+    bench.now = instant(60_000)
+    bench.settle()
+    expect(bench.services.get("shop/web")?.ingress).toHaveLength(1)
   })
 
   test("stops writing without a term", () => {

@@ -10,7 +10,7 @@
 import type { Config, PoolConfig, StreamConfig } from "../config/config.ts"
 import type { Address, Prefix } from "../net/address.ts"
 import { formatEndpoint } from "../net/address.ts"
-import { earlier, type Instant } from "../net/time.ts"
+import { after, earlier, type Instant } from "../net/time.ts"
 import { ipFamilyOf, numberOf } from "./addresses/address-set.ts"
 import { Allocator, byAge, type Placement } from "./addresses/allocator.ts"
 import { carrierOf, leastLoaded, namedRouter } from "./addresses/carriers.ts"
@@ -78,6 +78,7 @@ interface Served {
 export class LoadBalancers {
   readonly #allocator = new Allocator()
   readonly #fence = new Fence()
+  #fenceEndsAt: Instant | undefined
   readonly #pace = new WritePace()
   #config: LoadBalancersConfig | undefined
   #view: ClusterView | undefined
@@ -136,6 +137,7 @@ export class LoadBalancers {
     this.#pace.clear()
     this.#later.clear()
     this.#fence.drop()
+    this.#fenceEndsAt = undefined
     if (term === undefined) return
     this.#fence.raise(this.#allocator.unsettled())
     this.#reviewAll()
@@ -147,7 +149,7 @@ export class LoadBalancers {
   takeWrites(clock: Clock): Write[] {
     if (this.#term === undefined) return []
     this.#takeDue(clock.now)
-    if (!this.#fence.isPassed) return this.#touch(this.#term, clock)
+    if (!this.#isPastFence(clock.now)) return this.#touch(this.#term, clock)
     this.#allocator.setGiving(true)
     for (const key of this.#allocator.give()) this.#review.add(key)
     const writes = this.#reviewedInOrder().flatMap((key) => this.#writesFor(key, clock))
@@ -159,7 +161,7 @@ export class LoadBalancers {
   deadline(): Instant | undefined {
     let first: Instant | undefined
     for (const at of this.#later.values()) first = earlier(first, at)
-    return first
+    return this.#fence.isPassed ? first : earlier(first, this.#fenceEndsAt)
   }
 
   contribution(): Contribution {
@@ -362,6 +364,15 @@ export class LoadBalancers {
 
   // Writing.
 
+  /** One Service that nobody can write to must not keep all others from their addresses for ever. */
+  #isPastFence(now: Instant): boolean {
+    if (this.#fence.isPassed) return true
+    this.#fenceEndsAt ??= after(now, FENCE_MS_MAX)
+    if (now < this.#fenceEndsAt) return false
+    this.#fence.drop()
+    return true
+  }
+
   #reviewAll(): void {
     for (const key of this.#view?.services.keys() ?? []) this.#review.add(key)
   }
@@ -546,6 +557,9 @@ function byNumber(left: Address, right: Address): number {
 function withoutTimes(key: string, value: unknown): unknown {
   return key === "lastTransitionTime" ? undefined : value
 }
+
+/** A request that was sent before it lives no longer but by a rare chance; then a clash is told. */
+const FENCE_MS_MAX = 60_000
 
 const NOTHING = { listeners: { streams: [], pools: [], problems: [] }, fingerprint: "" }
 const POOL_KINDS = ["metalLbPools", "l2Advertisements"] as const satisfies MirroredKind[]
