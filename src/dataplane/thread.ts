@@ -251,8 +251,9 @@ class DataThread implements Handler {
     const gone = slotsOf(this.#pools.get(spec.name))
     for (const { slot } of spec.servers) gone.delete(slot)
     this.#http.upstreams.closeIdle(gone)
-    this.#pools.set(spec.name, this.#createPool(spec))
-    this.#stickyServers.setPool(spec.name, spec.servers)
+    const pool = this.#createPool(spec)
+    this.#pools.set(spec.name, pool)
+    this.#stickyServers.setPool(spec.name, pool.pool.servers)
   }
 
   #createPool(spec: DataPoolSpec): ServerPool & { readonly sockaddrs: Sockaddrs } {

@@ -78,6 +78,8 @@ export class ClusterModel {
   #isStale = true
   #balanced: Contribution | undefined
   #contribution: ClusterContribution = NOTHING
+  /** Since `#contribution` was made; thousands of pools are not listed for each change of one. */
+  #arePoolsOther = false
   #published: readonly PublishRow[] = []
   /** What the last look at published objects went by; undefined: something else has changed. */
   #publishedFor: Omit<WriteContext, "now" | "epochMs"> | undefined
@@ -126,7 +128,7 @@ export class ClusterModel {
       this.#isStale = true
     }
     const pools = this.#pools.refresh(servicesOf(changes), { nodes: keys.nodes !== undefined })
-    if (pools.length > 0) this.#contribution = { ...this.#contribution, pools: this.#pools.pools() }
+    this.#arePoolsOther ||= pools.length > 0
     return pools
   }
 
@@ -149,10 +151,15 @@ export class ClusterModel {
     const { streams, addressesByRouter: addresses } = balanced
     const contribution = { pools: this.#pools.pools(), streams, routes, certificates, addresses }
     this.#contribution = contribution
+    this.#arePoolsOther = false
     return true
   }
 
   get contribution(): ClusterContribution {
+    if (this.#arePoolsOther) {
+      this.#arePoolsOther = false
+      this.#contribution = { ...this.#contribution, pools: this.#pools.pools() }
+    }
     return this.#contribution
   }
 

@@ -20,6 +20,8 @@ export class ClusterServing {
   readonly #parts: ClusterServingParts
   readonly #effective = new EffectiveConfig()
   #refusedStreams: ReadonlyMap<string, string> = new Map()
+  /** Index of each pool in the configuration as it was when last looked for in vain. */
+  #places: ReadonlyMap<string, number> = new Map()
   /** Pools whose TLS cannot be used, and why. */
   #unusablePools: ReadonlyMap<string, string> = new Map()
 
@@ -58,9 +60,20 @@ export class ClusterServing {
     changed: ReadonlyMap<string, PoolConfig>,
   ): { readonly config: Config; readonly pools: readonly PoolConfig[] } {
     const usable = [...changed.values()].map((pool) => this.#usable(pool))
-    const byName = new Map(usable.map((pool) => [pool.name, pool]))
-    const pools = config.pools.map((pool) => byName.get(pool.name) ?? pool)
+    const pools = config.pools.slice()
+    for (const pool of usable) {
+      const place = this.#placeOf(pool.name, pools)
+      if (place !== undefined) pools[place] = pool
+    }
     return { config: { ...config, pools }, pools: usable }
+  }
+
+  /** Of a pool among thousands; looked up many times a second, while their order seldom changes. */
+  #placeOf(name: string, pools: readonly PoolConfig[]): number | undefined {
+    const known = this.#places.get(name)
+    if (known !== undefined && pools[known]?.name === name) return known
+    this.#places = new Map(pools.map((pool, index) => [pool.name, index]))
+    return this.#places.get(name)
   }
 
   /** Better nobody than somebody in plain text. */
