@@ -35,6 +35,16 @@ describe("CounterRows", () => {
     rows = new CounterRows([counters], { rowsMax: LISTENER_ROWS_MAX, gauge: "connections" })
   })
 
+  test("rowOr() leaves an eighth of the rows to who must have one", () => {
+    const few = new CounterRows([counters], { rowsMax: 16, gauge: "connections" })
+    const spare = few.row("spare")
+    const taken = Array.from({ length: 20 }, (_, index) => few.rowOr(`route ${index}`, spare))
+    expect(new Set(taken).size).toBe(14)
+    expect(taken.slice(13)).toEqual(Array.from({ length: 7 }, () => spare))
+    expect(few.rowOr("route 0", spare)).toBe(taken[0] as number)
+    expect(few.row("a listener")).not.toBe(spare)
+  })
+
   test("gives a stream one row for as long as it is configured", () => {
     const [a, b] = [rows.row("a"), rows.row("b")]
     expect(a).not.toBe(b)

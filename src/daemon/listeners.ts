@@ -21,6 +21,7 @@ export class CounterRows<Column extends string> {
   readonly #slots: SlotAllocator
   readonly #isIdle: (row: number) => boolean
   readonly #rows = new Map<string, number>()
+  readonly #rowsMax: number
 
   /** `gauge`: a row in which it is not 0 is still in use, whatever the configuration says. */
   constructor(
@@ -28,6 +29,7 @@ export class CounterRows<Column extends string> {
     { rowsMax, gauge }: { readonly rowsMax: number; readonly gauge: Column },
   ) {
     this.#tables = tables
+    this.#rowsMax = rowsMax
     this.#slots = new SlotAllocator(rowsMax)
     this.#isIdle = (row) => tables.every((table) => table.get(row, gauge) === 0)
   }
@@ -43,6 +45,13 @@ export class CounterRows<Column extends string> {
     return row
   }
 
+  /** The same for one of very many: `spare` once most rows are taken, so that others find some. */
+  rowOr(name: string, spare: number): number {
+    const known = this.#rows.get(name)
+    if (known !== undefined) return known
+    return this.#rows.size < this.#rowsMax * MANY_SHARE ? this.row(name) : spare
+  }
+
   /** Gives up the rows of everything else. */
   keepOnly(names: ReadonlySet<string>): void {
     for (const [name, row] of this.#rows) {
@@ -53,7 +62,12 @@ export class CounterRows<Column extends string> {
   }
 }
 
+const MANY_SHARE = 7 / 8
+
 export type HttpRows = CounterRows<HttpColumn>
+
+/** Counts the routes for which no row of their own is left. */
+export const OTHER_ROUTES = "other routes"
 
 /** Names of the rows of a service: its own, then one for each route. No name has a blank in it. */
 export function httpRowNames({ name, routes }: HttpConfig): [string, ...string[]] {
@@ -66,7 +80,9 @@ export function httpService(
   tls: ServerTlsSpec | undefined,
 ): DataHttpService {
   const [name, ...routes] = httpRowNames(config)
-  return { config, row: rows.row(name), routeRows: routes.map((route) => rows.row(route)), tls }
+  const row = rows.row(name)
+  const other = rows.row(OTHER_ROUTES)
+  return { config, row, routeRows: routes.map((route) => rows.rowOr(route, other)), tls }
 }
 
 export function httpTemplates({ name, bind }: HttpConfig): ListenerTemplate[] {

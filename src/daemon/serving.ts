@@ -17,6 +17,7 @@ import {
   httpService,
   httpTemplates,
   listenerTemplates,
+  OTHER_ROUTES,
   refuseTakenEndpoints,
 } from "./listeners.ts"
 import { type LeftOut, ServerRegistry } from "./server-registry.ts"
@@ -96,7 +97,7 @@ export class Serving {
     this.registry.apply(next.pools, Date.now())
     await this.configureThreads(next, previous)
     this.streamRows.keepOnly(new Set(next.streams.map(({ name }) => name)))
-    this.#httpRows.keepOnly(new Set(next.http.flatMap(httpRowNames)))
+    this.#httpRows.keepOnly(new Set([OTHER_ROUTES, ...next.http.flatMap(httpRowNames)]))
     this.#checker.set(this.#checkTargets(next))
   }
 
