@@ -46,7 +46,7 @@ export async function measureMemory(
   const connections = settings.idleConnections
   for (let round = 0; round < settings.memoryRounds; round += 1) {
     for (const [index, column] of COLUMNS.entries()) {
-      const sample = await measureOne(arena, subject, { column, connections })
+      const sample = await measureOne(arena, subject, { ...settings, column, connections })
       growth.series[index]?.samples.push(sample.growthBytes / connections / 1024)
       rest.series[index]?.samples.push(sample.restBytes / 1024 ** 2)
     }
@@ -57,22 +57,19 @@ export async function measureMemory(
 async function measureOne(
   { client, edge }: Arena,
   { configurations, targetOf, load, request }: MemorySubject,
-  { column, connections }: { readonly column: Column; readonly connections: number },
+  { column, connections, restMs }: { column: Column; connections: number; restMs: number },
 ): Promise<{ restBytes: number; growthBytes: number }> {
   const contender = await startContender(edge, column, configurations)
   const target = targetOf(column)
   // What a first load allocates once (code, pools, heap) is not the connections'.
   await wrk(client, target, { seconds: 1, connections: 50, ...load })
-  await Bun.sleep(SETTLE_MS)
+  await Bun.sleep(restMs)
   const restBytes = pssBytes(contender.pids)
   const holder = await holdIdle(client, { target, connections, request })
-  await Bun.sleep(SETTLE_MS)
+  await Bun.sleep(restMs)
   if (!holder.running) throw new Error(`${column} did not keep ${connections} idle connections`)
   const growthBytes = pssBytes(contender.pids) - restBytes
   await holder.stop()
   await contender.stop()
   return { restBytes, growthBytes }
 }
-
-/** Idle is who has said nothing for a while; all are given the same time. */
-const SETTLE_MS = 3_000

@@ -18,6 +18,8 @@ export interface Settings {
   readonly handshakes: number
   /** Idle connections opened for the memory figure. */
   readonly idleConnections: number
+  /** Milliseconds of rest before memory is looked at: idle is who has said nothing for a while. */
+  readonly restMs: number
   /** Fresh processes the memory figure is the median of. */
   readonly memoryRounds: number
   /** Untimed rounds of every load before the first that counts. */
@@ -44,6 +46,7 @@ export const FULL: Settings = {
   pacedSeconds: 2,
   handshakes: 1_000,
   idleConnections: 2_000,
+  restMs: 3_000,
   memoryRounds: 3,
   warmUpRounds: 1,
   patienceSeconds: 30,
@@ -62,6 +65,7 @@ export const QUICK: Settings = {
   pacedSeconds: 0.5,
   handshakes: 50,
   idleConnections: 100,
+  restMs: 300,
   memoryRounds: 1,
   warmUpRounds: 0,
   patienceSeconds: 0,
