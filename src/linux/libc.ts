@@ -39,6 +39,7 @@ export const libc = dlopen("libc.so.6", {
   listen: { args: [i32, i32], returns: i32 },
   memcpy: { args: [ptr, ptr, size], returns: ptr },
   mmap: { args: [ptr, size, i32, i32, i32, i32], returns: ptr },
+  mlock2: { args: [ptr, size, i32], returns: i32 },
   mlockall: { args: [i32], returns: i32 },
   open: { args: [ptr, i32, u32], returns: i32 },
   pipe2: { args: [ptr, i32], returns: i32 },

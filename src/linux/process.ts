@@ -8,9 +8,6 @@ import { lastErrno, libc, NULL } from "./libc.ts"
 
 const RLIMIT_NOFILE = 7
 const RLIMIT_BYTES = 16
-const MCL_CURRENT = 1
-const MCL_FUTURE = 2
-const MCL_ONFAULT = 4
 const SCHED_FIFO = 1
 /** Children of the process do not inherit real-time scheduling. */
 const SCHED_RESET_ON_FORK = 0x40000000
@@ -23,15 +20,6 @@ export function raiseOpenFilesLimit(): number {
   limit.view.setBigUint64(0, hard, true)
   check(libc.prlimit(0, RLIMIT_NOFILE, limit.address, NULL), "raise the open files limit")
   return Number(hard < 2n ** 31n ? hard : 2n ** 31n)
-}
-
-/**
- * Keeps pages in memory once touched. MCL_ONFAULT, because without it the kernel would populate the
- * whole reserved heap of the runtime at once (measured: 15 s, 6.4 GB).
- */
-export function lockMemory(): { ok: true } | { ok: false; errno: number } {
-  if (libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) === 0) return { ok: true }
-  return { ok: false, errno: lastErrno() }
 }
 
 /** The kernel's number of the calling thread. */
