@@ -164,6 +164,7 @@ export class Daemon implements AdminBackend {
     this.#trackers.standLast(cluster?.isKnown === false)
     this.#config = this.#clusterServing.merge(config, cluster?.contribution)
     await this.#apply(this.#config, undefined)
+    cluster?.settled()
     this.#watch = setInterval(() => this.#watchThreads(), WATCH_INTERVAL_MS)
     this.#isReady = true
   }

@@ -1,3 +1,4 @@
+import { heapStats } from "bun:jsc"
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { readdirSync, readFileSync, readlinkSync } from "node:fs"
 import type { AccessRecord, DataPoolSpec, DataStreamSpec } from "../dataplane/messages.ts"
@@ -379,4 +380,16 @@ test("closeListeners() refuses new connections and keeps the open ones", async (
   await threads.closeListeners()
   await expect(connect()).rejects.toThrow()
   expect(await Promise.all(many.map((client) => client.echo("still here")))).not.toContain(false)
+})
+
+test("configure() leaves nothing behind, however often it is called", async () => {
+  const change = { ...template(), idleTimeoutMs: 1 }
+  const promises = () => {
+    Bun.gc(true)
+    return heapStats().objectTypeCounts["Promise"] ?? 0
+  }
+  await serve([change])
+  const before = promises()
+  for (let count = 0; count < 300; count++) await serve([change])
+  expect(promises() - before).toBeLessThan(100)
 })

@@ -543,8 +543,9 @@ class DataThread {
   readonly started: Promise<void>
   readonly ended: Promise<void>
   readonly markStarted: () => void
-  readonly markEnded: () => void
+  readonly #resolveEnded: () => void
   readonly #answers = new Map<number, () => void>()
+  #hasEnded = false
   /** Ends when what it was told before has been posted and answered. */
   #telling: Promise<unknown> = Promise.resolve()
   /** What it was last told that takes long; id 0: nothing. */
@@ -562,7 +563,7 @@ class DataThread {
     this.started = started.promise
     this.ended = ended.promise
     this.markStarted = started.resolve
-    this.markEnded = ended.resolve
+    this.#resolveEnded = ended.resolve
   }
 
   /**
@@ -600,10 +601,19 @@ class DataThread {
     if (workMs > 0) this.#work = { id, ms: workMs }
     this.#answers.set(id, () => answered.resolve(true))
     this.mailbox.post(message(id))
-    const hasAnswered = await Promise.race([answered.promise, this.ended.then(() => true)])
+    // Not raced against `ended`: every question of a long life would hang on to that promise.
+    if (this.#hasEnded) answered.resolve(true)
+    const hasAnswered = await answered.promise
     clearTimeout(patience)
     this.#answers.delete(id)
     return hasAnswered
+  }
+
+  /** Whoever waits for an answer need not any more. */
+  markEnded(): void {
+    this.#hasEnded = true
+    this.#resolveEnded()
+    for (const answer of this.#answers.values()) answer()
   }
 
   answer(id: number): void {

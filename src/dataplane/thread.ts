@@ -4,6 +4,7 @@
  * The thread blocks in `epoll_wait`, so nothing of JavaScript's own event loop (timers, promises,
  * `onmessage`) runs in it after the start message. Commands come through the mailbox.
  */
+import { edenGC } from "bun:jsc"
 import { LiveConnection, LiveCrowd, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
 import { SessionBudget } from "../connection/session-budget.ts"
@@ -45,10 +46,17 @@ import type {
   ToDataThread,
 } from "./messages.ts"
 
+/**
+ * Endpoints that change all the time leave 700 bytes each time for each server, which would grow to
+ * tens of megabytes; collecting what is new takes a millisecond.
+ */
+const SERVERS_PER_COLLECTION = 4_096
 /** The longest the thread sleeps, and so the slowest its heart beats. */
 const PASS_WAIT_MS_MAX = 100
 /** What control has to say may take long: it comes in portions, each of about a millisecond. */
 const OBEY_MS = 1
+/** A portion leaves some 300 KB of garbage, an event one. */
+const PORTION_EVENTS = 300
 /** Access lines are handed over in batches: at the end of a pass, or when this many wait. */
 const ACCESS_BATCH_MAX = 512
 
@@ -74,6 +82,10 @@ class DataThread implements Handler {
   #accessRecords: AccessRecord[] = []
   readonly #passwordAnswers = new Map<number, (verdict: PasswordVerdict) => void>()
   #nextPasswordId = 1
+  /** Since garbage was collected for it. */
+  #serversSet = 0
+  /** Portions of configuration, in events that leave as much garbage. */
+  #told = 0
   #isStopping = false
   #isDebugging = false
 
@@ -136,7 +148,7 @@ class DataThread implements Handler {
       this.#listeners.resumePaused()
       this.#spareDescriptors()
       this.#flushAccess()
-      if (collection.isDue(this.#reactor.dispatched, this.#reactor.now)) Bun.gc(true)
+      if (collection.isDue(this.#reactor.dispatched + this.#told, this.#reactor.now)) Bun.gc(true)
     }
     this.#ledger.release(this.#reactor.descriptor)
     this.#reactor.close()
@@ -179,9 +191,11 @@ class DataThread implements Handler {
   #obey(message: ToDataThread): void {
     switch (message.type) {
       case "pools":
+        this.#told += PORTION_EVENTS
         for (const pool of message.set) this.#setPool(pool)
         return
       case "routes":
+        this.#told += PORTION_EVENTS
         return this.#listeners.setRoutes(message)
       case "configure":
         return this.#configure(message)
@@ -236,10 +250,20 @@ class DataThread implements Handler {
     this.#stream.accessLog = message.accessLog ? accessLog : undefined
     this.#isDebugging = message.debugLog
     this.#http.accessLog = message.accessLog ? accessLog : undefined
+    // Nobody waits: not for a lull, which may be long in coming.
+    if (this.#told >= PORTION_EVENTS && this.#stream.budget.open === 0) {
+      this.#told = 0
+      Bun.gc(true)
+    }
     post({ type: "done", id: message.id })
   }
 
   #setPool(spec: DataPoolSpec): void {
+    this.#serversSet += spec.servers.length
+    if (this.#serversSet >= SERVERS_PER_COLLECTION) {
+      this.#serversSet = 0
+      edenGC()
+    }
     const tls = this.#clientTls.get(spec.name)
     if (tls?.spec.id !== spec.tls?.id) {
       tls?.close()

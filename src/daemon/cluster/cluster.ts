@@ -28,6 +28,7 @@ import { monotonicNow } from "../../linux/clock.ts"
 import type { Logger } from "../../log/logger.ts"
 import { type Address, type Family, parseAddress } from "../../net/address.ts"
 import { readCertificate } from "../../tls/certificate.ts"
+import { Garbage } from "../garbage.ts"
 import { clusterStatus } from "./cluster-status.ts"
 import { isFresh, listServiceVersions } from "./fresh-view.ts"
 
@@ -62,6 +63,7 @@ const FRESH_WAIT_MS = 5_000
 export class Cluster {
   readonly #options: ClusterOptions
   readonly #mirror = new Mirror()
+  readonly #garbage = new Garbage()
   readonly #model: ClusterModel
   readonly #reflectors: Reflectors
   readonly #stateFile: StateFile
@@ -113,6 +115,7 @@ export class Cluster {
       log: options.log,
       onChange: (changes) => this.#changed(changes),
       onSynced: () => this.#synced(),
+      onRead: (characters) => this.#garbage.read(characters),
     })
     this.#stateFile = new StateFile({
       path: this.#statePath,
@@ -186,6 +189,11 @@ export class Cluster {
    */
   get isKnown(): boolean {
     return this.#isKnown
+  }
+
+  /** All of it is served for the first time: a moment to tidy up. */
+  settled(): void {
+    this.#garbage.collect()
   }
 
   notReady(): string[] {

@@ -24,6 +24,8 @@ export interface ReflectorsOptions extends ReflectorsSettings {
   readonly onChange: (changes: readonly MirrorChange[]) => void
   /** Whenever all that is wanted has become known (again, after more was wanted). */
   readonly onSynced?: () => void
+  /** So many characters of JSON have been read: garbage now. */
+  readonly onRead?: (characters: number) => void
   readonly random?: () => number
 }
 
@@ -129,10 +131,10 @@ export class Reflectors {
   }
 
   #runner(source: Source): SourceRunner {
-    const { mirror, log, onChange, random = Math.random } = this.#options
+    const { mirror, log, onChange, onRead = () => {}, random = Math.random } = this.#options
     const { client, silenceMs } = this.#settings
     const context: RunnerContext = {
-      ...{ client, mirror, log, silenceMs, random, onChange },
+      ...{ client, mirror, log, silenceMs, random, onChange, onRead },
       onProgress: () => this.#progress(),
       onRecovery: () => {
         for (const runner of this.#runners.values()) runner.retry()

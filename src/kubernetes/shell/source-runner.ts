@@ -49,6 +49,8 @@ export interface RunnerContext {
   readonly silenceMs: number
   readonly random: () => number
   readonly onChange: (changes: readonly MirrorChange[]) => void
+  /** So many characters of JSON have been read, and are of no use any more. */
+  readonly onRead: (characters: number) => void
   /** Called after whatever may have changed the status. */
   readonly onProgress: () => void
   /** The server answers again after it did not. */
@@ -159,6 +161,7 @@ export class SourceRunner {
     this.#lastEventEpochMs = Date.now()
     for (const each of decoded.unreadable) this.#leftOut(each)
     this.#handle({ type: "page", request, page: decoded.page })
+    this.#context.onRead(decoded.page.objects.length * LISTED_CHARACTERS)
   }
 
   async #watch(request: RequestId, query: ReflectorQuery): Promise<void> {
@@ -190,6 +193,7 @@ export class SourceRunner {
       }
     }
     this.#handle({ type: "events", request, events })
+    this.#context.onRead(lines.reduce((sum, { length }) => sum + length, 0))
   }
 
   #begin(request: RequestId): AbortSignal {
@@ -278,6 +282,8 @@ function nameOf(failure: ApiFailure): string {
 
 /** A page of 500 objects; far more than a healthy server needs for it. */
 const LIST_MS = 30_000
+/** Of an object in a list, about. */
+const LISTED_CHARACTERS = 2_000
 const LIST_BYTES_MAX = 64 * 1024 * 1024
 
 /** Without these nothing can be served that a cluster has. */

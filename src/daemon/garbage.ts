@@ -1,0 +1,61 @@
+/**
+ * Keeps the control thread's memory near what lives in it. JavaScriptCore lets garbage grow to the
+ * size of what lives, and to 32 MiB in any case, on a machine with much memory; a large cluster's
+ * JSON is ten times that in short-lived objects, and the holes they leave among the others are not
+ * given back. So the garbage of what was read goes at once, which takes a millisecond, and
+ * all garbage when enough of it has grown old.
+ */
+import { edenGC, heapSize } from "bun:jsc"
+
+export interface Heap {
+  /** Bytes, garbage included. */
+  size(): number
+  /** What was made since the last time. */
+  collectNew(): void
+  /** Begins to collect everything, beside what else is done. */
+  beginAll(): void
+  /** Stops everything else meanwhile, and gives memory back to the system. */
+  collectAll(): void
+}
+
+/** Of JSON; its garbage is some ten times as much. */
+const READ_CHARACTERS = 512 * 1024
+/** Garbage that has outlived a collection. */
+const OLD_BYTES_MAX = 16 * 1024 * 1024
+
+export class Garbage {
+  readonly #heap: Heap
+  #characters = 0
+  /** When all was collected last; undefined: that is under way. */
+  #cleanBytes: number | undefined
+
+  constructor(heap: Heap = OWN_HEAP) {
+    this.#heap = heap
+    this.#cleanBytes = heap.size()
+  }
+
+  /** So much JSON has been read. */
+  read(characters: number): void {
+    this.#characters += characters
+    if (this.#characters < READ_CHARACTERS) return
+    this.#characters = 0
+    this.#heap.collectNew()
+    this.#cleanBytes ??= this.#heap.size()
+    if (this.#heap.size() <= this.#cleanBytes + OLD_BYTES_MAX) return
+    this.#cleanBytes = undefined
+    this.#heap.beginAll()
+  }
+
+  /** All of it, for a moment in which nobody waits. */
+  collect(): void {
+    this.#heap.collectAll()
+    this.#cleanBytes = this.#heap.size()
+  }
+}
+
+const OWN_HEAP: Heap = {
+  size: heapSize,
+  collectNew: () => void edenGC(),
+  beginAll: () => Bun.gc(false),
+  collectAll: () => Bun.gc(true),
+}
