@@ -22,7 +22,7 @@ import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
 import { PipePool } from "../linux/pipe.ts"
-import { threadId } from "../linux/process.ts"
+import { threadId, useShortSlices } from "../linux/process.ts"
 import { type Handler, Reactor } from "../linux/reactor.ts"
 import { SharedMemory } from "../linux/shared-memory.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
@@ -92,6 +92,7 @@ class DataThread implements Handler {
   constructor(start: DataThreadStart) {
     this.#heartbeat = new Heartbeat(start.heartbeat)
     this.#heartbeat.identify(threadId())
+    useShortSlices() // what control computes must not make clients wait
     this.#mailbox = new MailboxReader(start.mailbox)
     this.#faultInjection = start.faultInjection
     const allServerCounters = start.serverCounters.map(serverCounters)

@@ -59,6 +59,7 @@ export const libc = dlopen("libc.so.6", {
   socket: { args: [i32, i32, i32], returns: i32 },
   socketpair: { args: [i32, i32, i32, ptr], returns: i32 },
   splice: { args: [i32, ptr, i32, ptr, size, u32], returns: ssize },
+  syscall: { args: [i32, i32, ptr, u32], returns: i32 },
   write: { args: [i32, ptr, size], returns: ssize },
 }).symbols
 

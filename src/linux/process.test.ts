@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
-import { canBeInterrupted, raiseOpenFilesLimit, threadId } from "./process.ts"
+import { release } from "node:os"
+import { canBeInterrupted, raiseOpenFilesLimit, threadId, useShortSlices } from "./process.ts"
 
 test("raiseOpenFilesLimit() makes the hard limit the one in force", () => {
   const limit = raiseOpenFilesLimit()
@@ -20,4 +21,12 @@ test("threadId() is the number the kernel has for the calling thread", () => {
 test("canBeInterrupted() is true of a thread that runs, false of one that has ended", () => {
   expect(canBeInterrupted(threadId())).toBe(true)
   expect(canBeInterrupted(0x7fffffff)).toBe(false)
+})
+
+test("useShortSlices() gives the calling thread slices of 0.1 ms, where the kernel has them", () => {
+  expect(useShortSlices()).toBe(true)
+  const [major = 0, minor = 0] = release().split(".").map(Number)
+  const shown = /^se\.slice +: +(\d+)/m.exec(readFileSync("/proc/self/sched", "utf8"))?.[1]
+  // Kernels that do not have them show no slice, or the one that all threads share.
+  if (major * 100 + minor >= 612 && shown !== undefined) expect(shown).toBe("100000")
 })
