@@ -13,6 +13,7 @@
 import { dlopen, type Pointer } from "bun:ffi"
 import { NativeBytes } from "../../src/linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Epoll } from "../../src/linux/epoll.ts"
+import { EAGAIN } from "../../src/linux/errno.ts"
 import { encodeSockaddr } from "../../src/linux/sockaddr.ts"
 import { receive, send, startConnect } from "../../src/linux/tcp.ts"
 import { parseEndpoint } from "../../src/net/address.ts"
@@ -134,6 +135,7 @@ class PacedClient {
 
   #receive(fd: number): void {
     const count = receive(fd, this.#scratch, this.#scratch.bytes.length)
+    if (count === -EAGAIN) return // read with what came before it
     if (count <= 0) throw new Error("A connection ended")
     const missing = (this.#missingBytes[fd] as number) - count
     if (missing < 0) throw new Error(`Another answer:\n${this.#scratchText(count)}`)

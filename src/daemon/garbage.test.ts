@@ -3,16 +3,13 @@ import { Garbage, type Heap } from "./garbage.ts"
 
 const MIB = 1024 * 1024
 
-/** `done` has a letter for each: "n" what is new, "b" begins all, "a" all. */
+/** `done` has an "n" for each collection of what is new, an "a" for each of all. */
 function heapOf(mib: number) {
   const heap = { mib, cleanMib: mib, done: "" }
   const functions: Heap = {
     size: () => heap.mib * MIB,
     collectNew: () => {
       heap.done += "n"
-    },
-    beginAll: () => {
-      heap.done += "b"
     },
     collectAll: () => {
       heap.done += "a"
@@ -32,22 +29,14 @@ test("Garbage.read() collects what is new for each half MiB of JSON", () => {
   expect(heap.done).toBe("nn")
 })
 
-test("Garbage.read() begins to collect all when 16 MiB have grown old, once", () => {
+test("Garbage.read() collects all when 20 MiB have grown old", () => {
   const { heap, garbage } = heapOf(30)
-  heap.mib = 46
+  heap.mib = 50
   garbage.read(MIB)
   expect(heap.done).toBe("n")
-  heap.mib = 47
+  heap.mib = 51
   garbage.read(MIB)
-  expect(heap.done).toBe("nnb")
-  heap.mib = 32
-  garbage.read(MIB)
-  heap.mib = 48
-  garbage.read(MIB)
-  expect(heap.done).toBe("nnbnn")
-  heap.mib = 49
-  garbage.read(MIB)
-  expect(heap.done).toBe("nnbnnnb")
+  expect([heap.done, heap.mib]).toEqual(["nna", 30])
 })
 
 test("Garbage.read() does not take for garbage what a full collection has left", () => {

@@ -71,6 +71,7 @@ vrrp = ["edge"]
 name = "web"
 bind = ["${edge.address}:80"]
 ingress = true
+idle_timeout = "10m"
 `
 }
 
