@@ -4,7 +4,7 @@
  * The thread blocks in `epoll_wait`, so nothing of JavaScript's own event loop (timers, promises,
  * `onmessage`) runs in it after the start message. Commands come through the mailbox.
  */
-import { edenGC } from "bun:jsc"
+import { edenGC, fullGC } from "bun:jsc"
 import { LiveConnection, LiveCrowd, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
 import { SessionBudget } from "../connection/session-budget.ts"
@@ -149,7 +149,7 @@ class DataThread implements Handler {
       this.#listeners.resumePaused()
       this.#spareDescriptors()
       this.#flushAccess()
-      if (collection.isDue(this.#reactor.dispatched + this.#told, this.#reactor.now)) Bun.gc(true)
+      if (collection.isDue(this.#reactor.dispatched + this.#told, this.#reactor.now)) fullGC()
     }
     this.#ledger.release(this.#reactor.descriptor)
     this.#reactor.close()
@@ -254,7 +254,7 @@ class DataThread implements Handler {
     // Nobody waits: not for a lull, which may be long in coming.
     if (this.#told >= PORTION_EVENTS && this.#stream.budget.open === 0) {
       this.#told = 0
-      Bun.gc(true)
+      fullGC()
     }
     post({ type: "done", id: message.id })
   }

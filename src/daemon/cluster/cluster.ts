@@ -193,7 +193,7 @@ export class Cluster {
 
   /** All of it is served for the first time: a moment to tidy up. */
   settled(): void {
-    this.#garbage.collect()
+    this.#garbage.tidyUp()
   }
 
   notReady(): string[] {
