@@ -364,7 +364,7 @@ export class LoadBalancers {
 
   // Writing.
 
-  /** One Service that nobody can write to must not keep all others from their addresses for ever. */
+  /** One Service that nobody can write to must not keep all others from addresses for ever. */
   #isPastFence(now: Instant): boolean {
     if (this.#fence.isPassed) return true
     this.#fenceEndsAt ??= after(now, FENCE_MS_MAX)

@@ -96,7 +96,7 @@ export class WriteQueue {
       this.#counts.outdated += 1
       return { type: "outdated" }
     }
-    // 500 is about this object, such as a webhook of its namespace that fails: others need not wait.
+    // 500 is about this object, such as a failing webhook of its namespace: others need not wait.
     if (code >= 400 && code <= 500 && code !== 429) return this.#refused(sent.write, failure)
     return this.#retry(sent, failure, now)
   }
