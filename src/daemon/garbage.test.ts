@@ -3,7 +3,7 @@ import { Garbage, type Heap } from "./garbage.ts"
 
 const MIB = 1024 * 1024
 
-/** `done` has an "n" for what is new, an "a" for all, a "t" for tidying up, each time it is done. */
+/** `done` has an "n" for what is new, an "a" for all, a "t" for tidying up, each time. */
 function heapOf(mib: number) {
   const heap = { mib, cleanMib: mib, done: "" }
   const functions: Heap = {

@@ -43,7 +43,7 @@ function lockFiles(): LockResult {
   return { ok: true }
 }
 
-/** Of files, from /proc/PID/maps (proc_pid_maps(5)); those that are too large for a call left out. */
+/** Of files, from /proc/PID/maps (proc_pid_maps(5)), without those too large for one call. */
 export function fileMappings(maps: string): Mapping[] {
   return maps.split("\n").flatMap((line) => {
     const match = /^([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ (\d+) /.exec(line)
