@@ -10,6 +10,7 @@
 import type { PoolConfig, ServerConfig } from "../config/config.ts"
 import type { DataPoolSpec } from "../dataplane/messages.ts"
 import { formatEndpoint } from "../net/address.ts"
+import type { PoolServerSpec } from "../pool/pool.ts"
 import type { AdminState, Health, ServerBoard } from "../pool/server-board.ts"
 import { SERVER_SLOTS_MAX } from "../pool/server-board.ts"
 import type { ServerCounters } from "../pool/server-counters.ts"
@@ -24,6 +25,8 @@ export interface RegisteredServer {
   readonly checkId: string
   /** Wall clock of the last change of health or operator state, milliseconds since the epoch. */
   sinceEpochMs: number
+  /** As the data threads were told of it last. */
+  spec?: PoolServerSpec
 }
 
 interface Entry {
@@ -187,6 +190,20 @@ function keyOf(server: ServerConfig): string {
   return `${server.name} ${formatEndpoint(server.endpoint)}`
 }
 
+/** The same object while it says the same. */
+function serverSpec(server: RegisteredServer): PoolServerSpec {
+  const { slot, spec: known } = server
+  const { name, endpoint, backup, maxConnections } = server.config
+  const isSame =
+    known?.name === name &&
+    known.endpoint === endpoint &&
+    known.backup === backup &&
+    known.maxConnections === maxConnections
+  if (isSame) return known
+  server.spec = { name, endpoint, slot, backup, maxConnections }
+  return server.spec
+}
+
 function specOf(entry: Entry, tls: ClientTlsSpec | undefined): DataPoolSpec {
   if (entry.spec !== undefined && entry.spec.tls === tls) return entry.spec
   const { config } = entry
@@ -196,13 +213,7 @@ function specOf(entry: Entry, tls: ClientTlsSpec | undefined): DataPoolSpec {
     name: config.name,
     balance: config.balance,
     slowStartMs: config.slowStartMs,
-    servers: servers.map(({ config: server, slot }) => ({
-      name: server.name,
-      endpoint: server.endpoint,
-      slot,
-      backup: server.backup,
-      maxConnections: server.maxConnections,
-    })),
+    servers: servers.map(serverSpec),
     connectTimeoutMs: config.connectTimeoutMs,
     connectRetries: config.connectRetries,
     maxFails: config.maxFails,

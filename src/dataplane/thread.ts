@@ -4,7 +4,6 @@
  * The thread blocks in `epoll_wait`, so nothing of JavaScript's own event loop (timers, promises,
  * `onmessage`) runs in it after the start message. Commands come through the mailbox.
  */
-import { edenGC, fullGC } from "bun:jsc"
 import { LiveConnection, LiveCrowd, type OutsideReason } from "../connection/live-connection.ts"
 import type { ServerPool } from "../connection/server-pool.ts"
 import { SessionBudget } from "../connection/session-budget.ts"
@@ -34,6 +33,7 @@ import { serverCounters } from "../pool/server-counters.ts"
 import type { StreamContext } from "../stream/context.ts"
 import { listenerCounters } from "../stream/listener-counters.ts"
 import { ClientTls } from "../tls/shell/client-tls.ts"
+import { Garbage } from "./garbage.ts"
 import { Heartbeat } from "./heartbeat.ts"
 import { IdleCollection } from "./idle-collection.ts"
 import { Listeners } from "./listeners.ts"
@@ -46,11 +46,8 @@ import type {
   ToDataThread,
 } from "./messages.ts"
 
-/**
- * Endpoints that change all the time leave 700 bytes each time for each server, which would grow to
- * tens of megabytes; collecting what is new takes a millisecond.
- */
-const SERVERS_PER_COLLECTION = 4_096
+/** In servers of pools that are set, each of which leaves 700 bytes. */
+const GARBAGE_LIMITS = { newMax: 4_096, oldBytesMax: 8 * 1024 * 1024 }
 /** The longest the thread sleeps, and so the slowest its heart beats. */
 const PASS_WAIT_MS_MAX = 100
 /** What control has to say may take long: it comes in portions, each of about a millisecond. */
@@ -82,8 +79,7 @@ class DataThread implements Handler {
   #accessRecords: AccessRecord[] = []
   readonly #passwordAnswers = new Map<number, (verdict: PasswordVerdict) => void>()
   #nextPasswordId = 1
-  /** Since garbage was collected for it. */
-  #serversSet = 0
+  readonly #garbage = new Garbage(GARBAGE_LIMITS)
   /** Portions of configuration, in events that leave as much garbage. */
   #told = 0
   #isStopping = false
@@ -149,7 +145,9 @@ class DataThread implements Handler {
       this.#listeners.resumePaused()
       this.#spareDescriptors()
       this.#flushAccess()
-      if (collection.isDue(this.#reactor.dispatched + this.#told, this.#reactor.now)) fullGC()
+      if (collection.isDue(this.#reactor.dispatched + this.#told, this.#reactor.now)) {
+        this.#garbage.collect()
+      }
     }
     this.#ledger.release(this.#reactor.descriptor)
     this.#reactor.close()
@@ -254,17 +252,13 @@ class DataThread implements Handler {
     // Nobody waits: not for a lull, which may be long in coming.
     if (this.#told >= PORTION_EVENTS && this.#stream.budget.open === 0) {
       this.#told = 0
-      fullGC()
+      this.#garbage.collect()
     }
     post({ type: "done", id: message.id })
   }
 
   #setPool(spec: DataPoolSpec): void {
-    this.#serversSet += spec.servers.length
-    if (this.#serversSet >= SERVERS_PER_COLLECTION) {
-      this.#serversSet = 0
-      edenGC()
-    }
+    this.#garbage.made(spec.servers.length)
     const tls = this.#clientTls.get(spec.name)
     if (tls?.spec.id !== spec.tls?.id) {
       tls?.close()

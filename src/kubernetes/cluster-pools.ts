@@ -4,7 +4,7 @@
  * change of one EndpointSlice costs one pool, whatever the size of the cluster; a pool that comes
  * out the same stays the same object.
  */
-import type { PoolConfig } from "../config/config.ts"
+import type { PoolConfig, ServerConfig } from "../config/config.ts"
 import type { Endpoint, Family } from "../net/address.ts"
 import { endpointServers, type ServersFound } from "./endpoints.ts"
 import { nodePortServers } from "./node-port.ts"
@@ -105,11 +105,14 @@ export class ClusterPools {
   }
 
   #resolve(template: PoolConfig, known: Entry | undefined): Entry {
-    const { servers, whyEmpty = "" } = this.#find(template)
+    const { servers: found, whyEmpty = "" } = this.#find(template)
+    const before = known?.pool.servers ?? []
+    const servers = withKnown(before, found)
     const isSame =
       known !== undefined &&
       Bun.deepEquals(known.template, template) &&
-      Bun.deepEquals(known.pool.servers, servers)
+      before.length === servers.length &&
+      servers.every((server, index) => server === before[index])
     return { template, pool: isSame ? known.pool : { ...template, servers }, whyEmpty }
   }
 
@@ -123,4 +126,17 @@ export class ClusterPools {
     if (kubernetes.reach === "pod") return endpointServers(query, service, slices)
     return nodePortServers(query, { service, nodes: view.nodes.values(), slices })
   }
+}
+
+/** Who stays is the same object. */
+function withKnown(
+  known: readonly ServerConfig[],
+  found: readonly ServerConfig[],
+): readonly ServerConfig[] {
+  if (known.length === 0) return found
+  const byName = new Map(known.map((server) => [server.name, server]))
+  return found.map((server) => {
+    const before = byName.get(server.name)
+    return before !== undefined && Bun.deepEquals(before, server) ? before : server
+  })
 }

@@ -17,6 +17,7 @@ import type {
 import type { ObjectChange } from "./reflector.ts"
 import type { Source } from "./resources.ts"
 import { SliceIndex } from "./slice-index.ts"
+import { shared } from "./structural-sharing.ts"
 
 export type MirroredObject = MirroredObjects[MirroredKind]
 
@@ -87,7 +88,7 @@ export class Mirror {
     const { objects } = this.#source(source)
     return changes.flatMap(({ key, object }) => {
       if (object === undefined) objects.delete(key)
-      else objects.set(key, object)
+      else objects.set(key, shared(objects.get(key), object))
       return this.#settle(source.kind, key)
     })
   }
@@ -96,7 +97,12 @@ export class Mirror {
   replace(source: Identity, objects: ReadonlyMap<ObjectKey, MirroredObject>): MirrorChange[] {
     const own = this.#source(source)
     const gone = [...own.objects.keys()].filter((key) => !objects.has(key))
+    const known = own.objects
     own.objects = new Map(objects)
+    for (const [key, object] of known) {
+      const next = objects.get(key)
+      if (next !== undefined) own.objects.set(key, shared(object, next))
+    }
     // New ones first: nobody is without its endpoints between two slices of one Service.
     return [...objects.keys(), ...gone].flatMap((key) => this.#settle(source.kind, key))
   }

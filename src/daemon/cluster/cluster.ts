@@ -10,6 +10,7 @@ import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import type { KubernetesStatus } from "../../admin/backend.ts"
 import type { Config, PoolConfig } from "../../config/config.ts"
+import { Garbage } from "../../dataplane/garbage.ts"
 import { featuresOf, needsLease } from "../../kubernetes/access-rules.ts"
 import { describeFailure } from "../../kubernetes/api-failure.ts"
 import { type ClusterContribution, ClusterModel } from "../../kubernetes/cluster-model.ts"
@@ -28,7 +29,6 @@ import { monotonicNow } from "../../linux/clock.ts"
 import type { Logger } from "../../log/logger.ts"
 import { type Address, type Family, parseAddress } from "../../net/address.ts"
 import { readCertificate } from "../../tls/certificate.ts"
-import { Garbage } from "../garbage.ts"
 import { clusterStatus } from "./cluster-status.ts"
 import { isFresh, listServiceVersions } from "./fresh-view.ts"
 
@@ -56,6 +56,8 @@ const REBUILD_AFTER_MS = 10
 /** Rebuilding takes at most this share of the thread. */
 const REBUILD_SHARE = 0.2
 const STOP_WAIT_MS = 1_000
+/** In characters of JSON, each of which leaves some ten bytes. */
+const GARBAGE_LIMITS = { newMax: 512 * 1024, oldBytesMax: 16 * 1024 * 1024 }
 const STATE_FILE = "kubernetes.jsonl"
 const FRESH_POLL_MS = 50
 const FRESH_WAIT_MS = 5_000
@@ -63,7 +65,7 @@ const FRESH_WAIT_MS = 5_000
 export class Cluster {
   readonly #options: ClusterOptions
   readonly #mirror = new Mirror()
-  readonly #garbage = new Garbage()
+  readonly #garbage = new Garbage(GARBAGE_LIMITS)
   readonly #model: ClusterModel
   readonly #reflectors: Reflectors
   readonly #stateFile: StateFile
@@ -115,7 +117,7 @@ export class Cluster {
       log: options.log,
       onChange: (changes) => this.#changed(changes),
       onSynced: () => this.#synced(),
-      onRead: (characters) => this.#garbage.read(characters),
+      onRead: (characters) => this.#garbage.made(characters),
     })
     this.#stateFile = new StateFile({
       path: this.#statePath,

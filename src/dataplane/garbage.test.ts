@@ -2,6 +2,7 @@ import { expect, test } from "bun:test"
 import { Garbage, type Heap } from "./garbage.ts"
 
 const MIB = 1024 * 1024
+const LIMITS = { newMax: MIB / 2, oldBytesMax: 20 * MIB }
 
 /** `done` has an "n" for what is new, an "a" for all, a "t" for tidying up, each time. */
 function heapOf(mib: number) {
@@ -20,34 +21,34 @@ function heapOf(mib: number) {
       heap.mib = heap.cleanMib
     },
   }
-  return { heap, garbage: new Garbage(functions) }
+  return { heap, garbage: new Garbage(LIMITS, functions) }
 }
 
-test("Garbage.read() collects what is new for each half MiB of JSON", () => {
+test("Garbage.made() collects what is new for each half MiB", () => {
   const { heap, garbage } = heapOf(30)
-  for (let count = 0; count < 511; count++) garbage.read(1024)
+  for (let count = 0; count < 511; count++) garbage.made(1024)
   expect(heap.done).toBe("")
-  garbage.read(1024)
+  garbage.made(1024)
   expect(heap.done).toBe("n")
-  garbage.read(3 * MIB)
+  garbage.made(3 * MIB)
   expect(heap.done).toBe("nn")
 })
 
-test("Garbage.read() collects all when 20 MiB have grown old", () => {
+test("Garbage.made() collects all when 20 MiB have grown old", () => {
   const { heap, garbage } = heapOf(30)
   heap.mib = 50
-  garbage.read(MIB)
+  garbage.made(MIB)
   expect(heap.done).toBe("n")
   heap.mib = 51
-  garbage.read(MIB)
+  garbage.made(MIB)
   expect([heap.done, heap.mib]).toEqual(["nna", 30])
 })
 
-test("Garbage.read() does not take for garbage what tidying up has left", () => {
+test("Garbage.made() does not take for garbage what tidying up has left", () => {
   const { heap, garbage } = heapOf(30)
   heap.cleanMib = 60
   heap.mib = 80
   garbage.tidyUp()
-  garbage.read(MIB)
+  garbage.made(MIB)
   expect(heap.done).toBe("tn")
 })

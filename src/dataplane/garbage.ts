@@ -1,9 +1,9 @@
 /**
- * Keeps the control thread's memory near what lives in it. JavaScriptCore lets garbage grow to the
- * size of what lives, and to 32 MiB in any case, on a machine with much memory; a large cluster's
- * JSON is ten times that in short-lived objects, and the holes they leave among the others are not
- * given back. So the garbage of what was read goes at once, which takes a millisecond, and
- * all garbage when enough of it has grown old.
+ * Keeps a thread's memory near what lives in it. JavaScriptCore lets garbage grow to the size of
+ * what lives, and to 32 MiB in any case, on a machine with much memory; a large cluster's JSON is
+ * ten times that in short-lived objects, and the holes they leave among the others are not given
+ * back. So what something leaves behind goes soon, which takes a millisecond, and all of it when
+ * enough has grown old.
  */
 import { edenGC, fullGC, heapSize } from "bun:jsc"
 
@@ -18,32 +18,36 @@ export interface Heap {
   tidyUp(): void
 }
 
-/** Of JSON; its garbage is some ten times as much. */
-const READ_CHARACTERS = 512 * 1024
-/**
- * Garbage that has outlived a collection of what is new: ten seconds' when 200 endpoints change a
- * second.
- */
-const OLD_BYTES_MAX = 20 * 1024 * 1024
+export interface GarbageLimits {
+  /** New garbage, in whatever it is counted in. */
+  readonly newMax: number
+  /** What has outlived a collection of the new. */
+  readonly oldBytesMax: number
+}
 
 export class Garbage {
+  readonly #limits: GarbageLimits
   readonly #heap: Heap
-  #characters = 0
+  #new = 0
   /** After all was collected. */
   #cleanBytes: number
 
-  constructor(heap: Heap = OWN_HEAP) {
+  constructor(limits: GarbageLimits, heap: Heap = OWN_HEAP) {
+    this.#limits = limits
     this.#heap = heap
     this.#cleanBytes = heap.size()
   }
 
-  /** So much JSON has been read. */
-  read(characters: number): void {
-    this.#characters += characters
-    if (this.#characters < READ_CHARACTERS) return
-    this.#characters = 0
+  /** So much more of it, a little at a time. */
+  made(amount: number): void {
+    this.#new += amount
+    if (this.#new < this.#limits.newMax) return
+    this.#new = 0
     this.#heap.collectNew()
-    if (this.#heap.size() <= this.#cleanBytes + OLD_BYTES_MAX) return
+    if (this.#heap.size() > this.#cleanBytes + this.#limits.oldBytesMax) this.collect()
+  }
+
+  collect(): void {
     this.#heap.collectAll()
     this.#cleanBytes = this.#heap.size()
   }
