@@ -249,10 +249,10 @@ class DataThread implements Handler {
     this.#stream.accessLog = message.accessLog ? accessLog : undefined
     this.#isDebugging = message.debugLog
     this.#http.accessLog = message.accessLog ? accessLog : undefined
-    // Nobody waits: not for a lull, which may be long in coming.
+    // Nobody waits, in any thread: now, and not in a lull, which may be long in coming.
     if (this.#told >= PORTION_EVENTS && this.#stream.budget.open === 0) {
       this.#told = 0
-      this.#garbage.collect()
+      this.#garbage.tidyUp()
     }
     post({ type: "done", id: message.id })
   }
