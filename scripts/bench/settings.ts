@@ -34,8 +34,6 @@ export interface Settings {
   readonly clusterPacedSeconds: number
   /** Of changes and load before memory is looked at again. */
   readonly clusterBusySeconds: number
-  /** Clients that never end their request's head. */
-  readonly slowHeads: number
 }
 
 export const FULL: Settings = {
@@ -54,7 +52,6 @@ export const FULL: Settings = {
   clusterStarts: 3,
   clusterPacedSeconds: 4,
   clusterBusySeconds: 60,
-  slowHeads: 9_700,
 }
 
 export const QUICK: Settings = {
@@ -73,5 +70,4 @@ export const QUICK: Settings = {
   clusterStarts: 1,
   clusterPacedSeconds: 0.5,
   clusterBusySeconds: 2,
-  slowHeads: 200,
 }
