@@ -74,8 +74,19 @@ async function hangUp(toml: string): Promise<number> {
   const { generation } = (await edge.status()).config
   const startedAt = performance.now()
   edge.hangUp(toml)
-  await edge.waitStatus((status) => status.config.generation === generation + 1, { intervalMs: 1 })
+  await edge.waitStatus((status) => status.config.generation > generation, { intervalMs: 1 })
   return performance.now() - startedAt
+}
+
+/** Once no reload has ended for half a second: none of a volley is still to come. */
+async function settled(): Promise<void> {
+  let last = -1
+  for (;;) {
+    const { generation } = (await edge.status()).config
+    if (generation === last) return
+    last = generation
+    await Bun.sleep(500)
+  }
 }
 
 async function steadyServers() {
@@ -162,7 +173,10 @@ test("a volley of SIGHUPs ends with the last file in force", async () => {
   await edge.waitStatus(({ streams }) => streams.at(-1)?.bind[0] === "10.0.0.1:5050")
   expect(await ask(5050)).toBe("s1")
   expect(await ask(5049)).toBe("Connection refused")
-  await hangUp(config())
+  // A file may be read before its own signal comes: that signal then reads it once more.
+  edge.hangUp(config())
+  await edge.waitStatus(({ streams }) => streams.length === 1)
+  await settled()
   expect((await probe.stop()).failed).toEqual({})
 })
 
