@@ -1,7 +1,7 @@
 /**
  * A program that replaces pods: at a fixed rate it writes the EndpointSlice of one Service after
  * another, each time with one endpoint exchanged. Argument: JSON `ChurnOptions`. Writes "changing"
- * when it has begun and one line of JSON, `ChurnResult`, at SIGTERM.
+ * when it has begun and one line of JSON, `ChurnResult`, at SIGTERM. Rests from SIGUSR2 to SIGUSR1.
  *
  * With a probe, one more Service changes every now and then, to a single pod; the time to the first
  * answer of that pod through the edge, asked for without pause over one connection, is what a
@@ -34,6 +34,7 @@ export interface ChurnProbe {
 
 export interface ChurnResult {
   readonly changes: number
+  /** Without the rests. */
   readonly seconds: number
   /** Milliseconds from the write to the first answer, each. */
   readonly delaysMs: readonly number[]
@@ -43,7 +44,8 @@ class Churn {
   readonly #options: ChurnOptions
   readonly #api: ReturnType<typeof controlled>
   readonly #delaysMs: number[] = []
-  readonly #startedAt = performance.now()
+  #startedAt = performance.now()
+  #restingSince: number | undefined
   #changes = 0
   #isStopping = false
 
@@ -57,6 +59,10 @@ class Churn {
   async run(): Promise<void> {
     const { first, count, perSecond, size, turn } = this.#options
     while (!this.#isStopping) {
+      if (this.#restingSince !== undefined) {
+        await Bun.sleep(REST_POLL_MS)
+        continue
+      }
       const dueAt = this.#startedAt + (this.#changes * 1e3) / perSecond
       const waitMs = dueAt - performance.now()
       if (waitMs > 0) await Bun.sleep(waitMs)
@@ -85,7 +91,18 @@ class Churn {
     }
   }
 
+  rest(): void {
+    this.#restingSince ??= performance.now()
+  }
+
+  goOn(): void {
+    if (this.#restingSince === undefined) return
+    this.#startedAt += performance.now() - this.#restingSince
+    this.#restingSince = undefined
+  }
+
   stop(): ChurnResult {
+    this.goOn()
     this.#isStopping = true
     const seconds = (performance.now() - this.#startedAt) / 1e3
     return { changes: this.#changes, seconds, delaysMs: this.#delaysMs }
@@ -134,6 +151,8 @@ function main(options: ChurnOptions): void {
     process.stderr.write(`${error}\n`)
     process.exit(1)
   }
+  process.on("SIGUSR1", () => churn.goOn())
+  process.on("SIGUSR2", () => churn.rest())
   process.on("SIGTERM", () => {
     process.stdout.write(`${JSON.stringify(churn.stop())}\n`)
     process.exit(0)
@@ -142,6 +161,8 @@ function main(options: ChurnOptions): void {
   if (options.probe !== undefined) churn.probe(options.probe).catch(failed)
   process.stdout.write("changing\n")
 }
+
+const REST_POLL_MS = 5
 
 /** Nearest rank, of delays in any order; NaN without any. */
 export function delayAt(delaysMs: readonly number[], share: number): number {

@@ -4,12 +4,14 @@
  * work, so these are figures by themselves.
  *
  * The API server and the pods are beside the load, on its core; the edge, control thread and one
- * data thread, has the other to itself. What API server and churn cost the load's core must not be
- * taken for the edge's latency: they go last there (SCHED_IDLE), the client sleeps between requests
+ * data thread, has the other to itself. Latency is also measured with only the data thread there,
+ * as on an edge with two cores: control then has to make do with what the load leaves of its core.
+ * What API server and churn cost that core must not be taken for the edge's latency: they go last
+ * there (SCHED_IDLE), client and pods first (SCHED_FIFO), the client sleeps between requests
  * instead of polling, and the rounds without changes have the same changes on another API server,
  * which a curl follows in the edge's place.
  */
-import { rmSync } from "node:fs"
+import { readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { startApiServerIn } from "../../test/lab/api-server-host.ts"
 import { type Edge, startEdge } from "../../test/lab/edge.ts"
@@ -40,7 +42,8 @@ import {
 } from "./arena.ts"
 import { type ChurnOptions, type ChurnResult, delayAt } from "./cluster-churn.ts"
 import { Disturbance } from "./disturbance.ts"
-import { LEAST, paced } from "./load.ts"
+import { LastingLoad, LEAST, paced } from "./load.ts"
+import type { PacedOptions } from "./paced-client.ts"
 import { type Figure, newFigure, type PartResult } from "./report.ts"
 import type { Settings } from "./settings.ts"
 
@@ -59,10 +62,14 @@ export async function runKubernetesPart(
     edge = await measureStart(stage, figures)
   }
   if (edge === undefined) throw new Error("No start")
-  const disturbance = new Disturbance(() => arenaPids(arena), 1000 * settings.patienceSeconds)
-  await measureRounds({ ...stage, edge }, { figures, disturbance, say })
   say("kubernetes: changes and load, for memory")
   const delays = await measureBusy({ ...stage, edge }, figures)
+  const disturbance = new Disturbance(() => arenaPids(arena), 1000 * settings.patienceSeconds)
+  const load = await startLoads({ ...stage, edge })
+  await measurePairs(load, { figures: figures.oneCore, disturbance, say })
+  await leaveDataThreadAlone(edge.pid)
+  await measurePairs(load, { figures: figures.twoCores, disturbance, say })
+  figures.rate.samples.push(await load.stop())
   const { size } = stage
   const notes = [
     `${size.services} Services × ${size.endpoints} endpoints, ${size.balancers} of them LoadBalancers,`,
@@ -72,7 +79,7 @@ export async function runKubernetesPart(
     disturbance.describe(),
   ]
   await edge.stop()
-  return { title: "kubernetes", rows: [], figures: Object.values(figures), notes }
+  return { title: "kubernetes", rows: [], figures: listed(figures), notes }
 }
 
 interface Stage {
@@ -103,7 +110,15 @@ async function createStage(arena: Arena, settings: Settings): Promise<Stage> {
   origin.spawn([...ON_LOAD_CORE, ...LEAST, ...curl], { name: "shadow-watch" })
   for (const { pid } of origin.processes) await pinTree(pid, LOAD_CORE)
   for (const { pid } of [cluster.process, hosted.process]) await goLast(pid)
+  for (const { name, pid } of origin.processes) if (name === "nginx") await goFirst(pid)
   return { arena, settings, size, cluster, shadow, turns: new Map() }
+}
+
+/** For a program that runs already and its children: before all others on its core. */
+async function goFirst(pid: number): Promise<void> {
+  for (const each of processTree(pid)) {
+    await execCommand(["chrt", "--all-tasks", "--fifo", "--pid", "1", String(each)])
+  }
 }
 
 /** For a program that runs already, with all its threads: others go first. */
@@ -140,51 +155,86 @@ async function measureStart(stage: Stage, figures: Figures): Promise<Edge> {
   return edge
 }
 
+interface Loads {
+  readonly edge: Edge
+  readonly settings: Settings
+  readonly load: LastingLoad
+  /** Changes on the edge's API server, or on the other one. */
+  turn(isReal: boolean): void
+  /** Returns how many changes a second there were. */
+  stop(): Promise<number>
+}
+
+/** One load all the while, and by turns changes here or there. */
+async function startLoads(stage: RunningStage): Promise<Loads> {
+  const { arena, cluster, edge, settings } = stage
+  const load = await LastingLoad.start(arena.client, {
+    ...pacedOptions(stage, settings.clusterPacedSeconds),
+    warmUpRequests: Math.round(REQUESTS_PER_SECOND * TURN_SECONDS),
+  })
+  const real = await startChurn(stage, { controlPath: cluster.controlPath, rank: LEAST })
+  const shadow = await startChurn(stage, { controlPath: stage.shadow, rank: LEAST })
+  const turn = (isReal: boolean) => {
+    real.turn(isReal)
+    shadow.turn(!isReal)
+  }
+  const stop = async () => {
+    await load.stop()
+    await shadow.stop()
+    const { changes, seconds } = await real.stop()
+    return changes / seconds
+  }
+  return { edge, settings, load, turn, stop }
+}
+
 interface Measuring {
-  readonly figures: Figures
+  readonly figures: LatencyFigures
   readonly disturbance: Disturbance
   readonly say: (line: string) => void
 }
 
-/** With changes and without, in turn, each first in every other round. */
-async function measureRounds(
-  stage: RunningStage,
+/** With changes and without, in turn, each first in every other pair. */
+async function measurePairs(
+  { edge, settings, load, turn }: Loads,
   { figures, disturbance, say }: Measuring,
 ): Promise<void> {
-  const { warmUpRounds, rounds } = stage.settings
-  for (let round = -warmUpRounds; round < rounds; round += 1) {
-    say(round < 0 ? "kubernetes: warming up" : `kubernetes: round ${round + 1} of ${rounds}`)
-    const order =
-      round % 2 === 0
-        ? [stage.shadow, stage.cluster.controlPath]
-        : [stage.cluster.controlPath, stage.shadow]
-    const samples = new Map<string, Sample>()
-    for (const controlPath of order) {
-      const take = () => pacedWithChanges(stage, controlPath, round)
-      samples.set(controlPath, round < 0 ? await take() : await disturbance.undisturbed(take))
+  const { warmUpRounds, rounds } = settings
+  for (let pair = -warmUpRounds; pair < rounds * PAIRS_PER_ROUND; pair += 1) {
+    say(pair < 0 ? "kubernetes: warming up" : `kubernetes: pair ${pair + 1}`)
+    const take = async (isReal: boolean) => {
+      turn(isReal)
+      return await takeSample(edge, load)
     }
-    const [without, withChanges] = [
-      samples.get(stage.shadow),
-      samples.get(stage.cluster.controlPath),
-    ]
-    if (round >= 0 && without !== undefined && withChanges !== undefined) {
-      bookRound(figures, without, withChanges)
-    }
+    const isRealFirst = pair % 2 === 0
+    const first = await disturbance.undisturbed(() => take(isRealFirst))
+    const second = await disturbance.undisturbed(() => take(!isRealFirst))
+    if (pair >= 0) bookPair(figures, isRealFirst ? [second, first] : [first, second])
+  }
+}
+
+/** The data thread keeps its core to itself; all others go to the load's. */
+async function leaveDataThreadAlone(pid: number): Promise<void> {
+  const [busiest] = [...readCpu([pid])]
+    .filter(([thread]) =>
+      readFileSync(`/proc/${thread.replace("/", "/task/")}/comm`, "utf8").startsWith("Worker"),
+    )
+    .toSorted(([, a], [, b]) => b - a)
+  for (const thread of readCpu([pid]).keys()) {
+    if (thread === busiest?.[0]) continue
+    const [, id = ""] = thread.split("/")
+    await execCommand(["taskset", "--cpu-list", "--pid", String(LOAD_CORE), id])
   }
 }
 
 interface Sample {
   readonly p50: number
   readonly p99: number
-  /** Changes per second: fewer where the machine had other work. */
-  readonly rate: number
   /** Cores. */
   readonly controlShare: number
   readonly processShare: number
 }
 
-function bookRound(figures: Figures, without: Sample, withChanges: Sample): void {
-  figures.rate.samples.push(withChanges.rate)
+function bookPair(figures: LatencyFigures, [without, withChanges]: [Sample, Sample]): void {
   figures.quietP99.samples.push(without.p99)
   figures.changingP99.samples.push(withChanges.p99)
   figures.ratioP99.samples.push(withChanges.p99 / without.p99)
@@ -193,35 +243,31 @@ function bookRound(figures: Figures, without: Sample, withChanges: Sample): void
   figures.processShare.samples.push(100 * (withChanges.processShare - without.processShare))
 }
 
-/** A paced load while endpoints change on one of the API servers. */
-async function pacedWithChanges(
-  stage: RunningStage,
-  controlPath: string,
-  round: number,
-): Promise<Sample> {
-  const { arena, edge, settings } = stage
-  const churn = await startChurn(stage, { controlPath, rank: LEAST })
+async function takeSample(edge: Edge, load: LastingLoad): Promise<Sample> {
   const pids = processTree(edge.pid)
-  const [before, startedAt] = [readCpu(pids), performance.now()]
-  const { p50, p99 } = await paced(arena.client, {
-    target: `${EDGE_ADDRESS}:80`,
-    connections: 64,
-    requestsPerSecond: REQUESTS_PER_SECOND,
-    requests: Math.round(REQUESTS_PER_SECOND * settings.clusterPacedSeconds),
-    warmUpRequests: Math.round(REQUESTS_PER_SECOND / 4),
-    request: requestedPaths(stage).map((path) => requestFor(path, SAME_PATH)),
-    seed: 1 + Math.abs(round),
-    sleeps: true,
+  let [before, startedAt] = [readCpu(pids), performance.now()]
+  const { p50, p99 } = await load.next(() => {
+    before = readCpu(pids)
+    startedAt = performance.now()
   })
   const after = readCpu(pids)
   const elapsedNs = (performance.now() - startedAt) * 1e6
   const control = `${edge.pid}/${edge.pid}`
   const controlNs = (after.get(control) ?? 0) - (before.get(control) ?? 0)
-  const { changes, seconds } = await churn.stop()
+  const processShare = cpuNsBetween(before, after) / elapsedNs
+  return { p50, p99, controlShare: controlNs / elapsedNs, processShare }
+}
+
+function pacedOptions(stage: Stage, seconds: number): PacedOptions {
   return {
-    ...{ p50, p99, rate: changes / seconds },
-    controlShare: controlNs / elapsedNs,
-    processShare: cpuNsBetween(before, after) / elapsedNs,
+    target: `${EDGE_ADDRESS}:80`,
+    connections: 64,
+    requestsPerSecond: REQUESTS_PER_SECOND,
+    requests: Math.round(REQUESTS_PER_SECOND * seconds),
+    warmUpRequests: 0,
+    request: requestedPaths(stage).map((path) => requestFor(path, SAME_PATH)),
+    seed: 1,
+    sleeps: true,
   }
 }
 
@@ -229,19 +275,8 @@ async function pacedWithChanges(
 async function measureBusy(stage: RunningStage, figures: Figures): Promise<number> {
   const { arena, cluster, edge, settings, size } = stage
   const { controlPath } = cluster
-  const seconds = settings.clusterBusySeconds
   const load = await startChurn(stage, { controlPath, rank: [] })
-  const paths = requestedPaths(stage).map((path) => requestFor(path, SAME_PATH))
-  await paced(arena.client, {
-    target: `${EDGE_ADDRESS}:80`,
-    connections: 64,
-    requestsPerSecond: REQUESTS_PER_SECOND,
-    requests: Math.round(REQUESTS_PER_SECOND * seconds),
-    warmUpRequests: 0,
-    request: paths,
-    seed: 1,
-    sleeps: true,
-  })
+  await paced(arena.client, pacedOptions(stage, settings.clusterBusySeconds))
   await load.stop()
   figures.busyMemory.samples.push(pssBytes([edge.pid]) / 1024 ** 2)
   const [path] = clusterPaths(size)
@@ -266,8 +301,15 @@ interface ChurnWay extends Pick<ChurnOptions, "controlPath" | "probe"> {
 async function startChurn({ arena, size, turns }: Stage, { rank, ...way }: ChurnWay) {
   const first = size.balancers + 1
   const count = size.services - first
-  const turn = turns.get(way.controlPath) ?? 0
-  const options: ChurnOptions = { ...way, size, first, count, turn, perSecond: CHANGES_PER_SECOND }
+  const done = turns.get(way.controlPath) ?? 0
+  const options: ChurnOptions = {
+    ...way,
+    size,
+    first,
+    count,
+    turn: done,
+    perSecond: CHANGES_PER_SECOND,
+  }
   const program = join(import.meta.dir, "cluster-churn.ts")
   const argv = [...ON_LOAD_CORE, ...rank, process.execPath, program, JSON.stringify(options)]
   const child = arena.client.spawn(argv, { name: "churn" })
@@ -276,10 +318,11 @@ async function startChurn({ arena, size, turns }: Stage, { rank, ...way }: Churn
     const exitCode = await child.stop()
     if (exitCode !== 0) throw new Error(`The changes failed:\n${child.tail()}`)
     const result: ChurnResult = JSON.parse(child.stdout.split("\n")[1] ?? "")
-    turns.set(way.controlPath, turn + Math.ceil(result.changes / count))
+    turns.set(way.controlPath, done + Math.ceil(result.changes / count))
     return result
   }
-  return { stop }
+  const turn = (isOn: boolean) => child.signal(isOn ? "SIGUSR1" : "SIGUSR2")
+  return { stop, turn }
 }
 
 /** Spread over all hosts, so that most of the table and of the pools is asked for. */
@@ -293,25 +336,39 @@ function requestFor({ host, path }: ClusterPath, end: string): string {
 }
 
 type Figures = ReturnType<typeof newFigures>
+type LatencyFigures = ReturnType<typeof newLatencyFigures>
 
 function newFigures() {
-  const figure = (id: string, title: string, unit: string, max?: number): Figure =>
-    newFigure({ id: `kubernetes.${id}`, title, unit, ...(max === undefined ? {} : { max }) })
   return {
     ready: figure("sync", "start to everything synced and served", "s", 3),
     addresses: figure("addresses", "start to the last virtual address", "s"),
     syncedMemory: figure("synced.memory", "memory after the start", "MiB", 250),
     busyMemory: figure("busy.memory", "memory after changes and load", "MiB", 250),
-    rate: figure("changing.rate", "changes of endpoints (200 asked for)", "1/s"),
-    quietP99: figure("quiet.p99", "latency at a fixed rate, p99", "µs"),
-    changingP99: figure("changing.p99", "the same with changes, p99", "µs"),
-    ratioP99: figure("changing.ratio.p99", "with changes to without, p99", "ratio", 1.2),
-    ratioP50: figure("changing.ratio.p50", "with changes to without, p50", "ratio"),
-    controlShare: figure("changing.control", "changes: CPU of the control thread", "%"),
-    processShare: figure("changing.process", "changes: CPU of the process", "%"),
     delay: figure("delay.p50", "change to first answer, median", "ms", 50),
     delayP99: figure("delay.p99", "change to first answer, p99", "ms"),
+    rate: figure("changing.rate", "changes of endpoints (200 asked for)", "1/s"),
+    oneCore: newLatencyFigures("one-core", "one core"),
+    twoCores: newLatencyFigures("two-cores", "two cores", 1.2),
   }
+}
+
+function newLatencyFigures(id: string, layout: string, max?: number) {
+  return {
+    quietP99: figure(`${id}.quiet.p99`, `${layout}: p99 at a fixed rate`, "µs"),
+    changingP99: figure(`${id}.changing.p99`, `${layout}: the same with changes`, "µs"),
+    ratioP99: figure(`${id}.ratio.p99`, `${layout}: with changes to without, p99`, "ratio", max),
+    ratioP50: figure(`${id}.ratio.p50`, `${layout}: with changes to without, p50`, "ratio"),
+    controlShare: figure(`${id}.control`, `${layout}: changes, CPU of the control thread`, "%"),
+    processShare: figure(`${id}.process`, `${layout}: changes, CPU of the process`, "%"),
+  }
+}
+
+function figure(id: string, title: string, unit: string, max?: number): Figure {
+  return newFigure({ id: `kubernetes.${id}`, title, unit, ...(max === undefined ? {} : { max }) })
+}
+
+function listed({ oneCore, twoCores, ...others }: Figures): Figure[] {
+  return [others, oneCore, twoCores].flatMap((each) => Object.values(each))
 }
 
 const VIRTUAL_ADDRESS = "10.10.1.9"
@@ -320,5 +377,9 @@ const CHANGES_PER_SECOND = 200
 /** Moderate: a few percent of what a data thread can do. */
 const REQUESTS_PER_SECOND = 2_000
 const PATHS_ASKED = 500
+/** From the turn from changes to none, or back, to what is counted. */
+const TURN_SECONDS = 0.5
+/** Each is short, so that what the machine does otherwise is the same for both of it. */
+const PAIRS_PER_ROUND = 3
 const PROBE_MS = 100
 const SETTLE_MS = 3_000

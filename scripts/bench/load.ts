@@ -67,12 +67,58 @@ export async function upload(
 
 /** Open loop at a fixed rate (`paced-client.ts`). */
 export async function paced(client: Host, options: PacedOptions): Promise<PacedResult> {
-  const rank = options.sleeps === true ? [] : LEAST
-  const path = join(client.directory, "paced.json")
-  await Bun.write(path, JSON.stringify(options))
-  const argv = [...ON_LOAD_CORE, ...rank, process.execPath, program("paced-client"), path]
+  const argv = await pacedArgv(client, options)
   const seconds = (options.warmUpRequests + options.requests) / options.requestsPerSecond
   return JSON.parse(await client.exec(argv, { timeoutMs: 30_000 + 2_000 * seconds }))
+}
+
+async function pacedArgv(client: Host, options: PacedOptions): Promise<string[]> {
+  const rank = options.sleeps === true ? FIRST : LEAST
+  const path = join(client.directory, "paced.json")
+  await Bun.write(path, JSON.stringify(options))
+  return [...ON_LOAD_CORE, ...rank, process.execPath, program("paced-client"), path]
+}
+
+/**
+ * The same load one time after another by one program, whose own warming up is over after the
+ * first. What is compared can be changed in between: within the part of a time that is not counted.
+ */
+export class LastingLoad {
+  readonly #process: ManagedProcess
+  readonly #settleMs: number
+  #lastLineAt = Number.NEGATIVE_INFINITY
+
+  static async start(client: Host, options: PacedOptions): Promise<LastingLoad> {
+    const argv = await pacedArgv(client, { ...options, again: true })
+    const settleMs = (1_000 * options.warmUpRequests) / options.requestsPerSecond
+    const load = new LastingLoad(client.spawn(argv, { name: "paced-client" }), settleMs)
+    await load.#nextLine()
+    return load
+  }
+
+  private constructor(process: ManagedProcess, settleMs: number) {
+    this.#process = process
+    this.#settleMs = settleMs
+  }
+
+  /** The next time that is counted as a whole; calls `begun` when the counting begins. */
+  async next(begun: () => void): Promise<PacedResult> {
+    if (performance.now() - this.#lastLineAt > this.#settleMs / 2) await this.#nextLine()
+    await Bun.sleep(this.#settleMs - (performance.now() - this.#lastLineAt))
+    begun()
+    return JSON.parse(await this.#nextLine())
+  }
+
+  async stop(): Promise<void> {
+    await this.#process.stop()
+  }
+
+  async #nextLine(): Promise<string> {
+    const from = this.#process.mark()
+    const line = await this.#process.waitFor(/.*\n/, { from, timeoutMs: LASTING_WAIT_MS })
+    this.#lastLineAt = performance.now()
+    return line
+  }
 }
 
 /** Full TLS handshakes, each with one request (`handshake-client.ts`). */
@@ -95,6 +141,9 @@ export async function holdIdle(client: Host, options: IdleOptions): Promise<Mana
 /** Put before a program, lets all others go first. */
 export const LEAST = ["chrt", "--idle", "0"]
 
+/** Put before a program, lets it come before all others: for one that mostly sleeps. */
+const FIRST = ["chrt", "--fifo", "1"]
+
 /** The text of a small request over a connection that stays open. */
 export const SMALL_REQUEST = `GET ${SMALL_PATH} HTTP/1.1\r\nHost: bench\r\n\r\n`
 
@@ -110,4 +159,6 @@ function program(name: string): string {
   return join(import.meta.dir, `${name}.ts`)
 }
 
+/** For one time of a lasting load. */
+const LASTING_WAIT_MS = 60_000
 const QUIET = ["--silent", "--show-error", "--fail"]

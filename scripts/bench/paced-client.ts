@@ -6,11 +6,13 @@
  *
  * It polls instead of sleeping, because a wake-up costs more than what is measured, and is to be
  * started as the least of all programs (SCHED_IDLE, by `chrt`), because it shares its core with the
- * origin. Where other programs share that core as well and it must come before them, it sleeps by a
- * timer of the kernel (`sleeps`).
- * Argument: a file with `PacedOptions` as JSON. Writes one line of JSON, `PacedResult`.
+ * origin. Where other programs share that core as well and it must come before them (SCHED_FIFO), it
+ * sleeps by a timer of the kernel (`sleeps`).
+ * Argument: a file with `PacedOptions` as JSON. Writes one line of JSON, `PacedResult`; one after
+ * another until it is killed, if asked to go on (`again`).
  */
 import { dlopen, type Pointer } from "bun:ffi"
+import { writeSync } from "node:fs"
 import { NativeBytes } from "../../src/linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Epoll } from "../../src/linux/epoll.ts"
 import { EAGAIN } from "../../src/linux/errno.ts"
@@ -25,13 +27,15 @@ export interface PacedOptions {
   readonly connections: number
   readonly requestsPerSecond: number
   readonly requests: number
-  /** Sent before, at the same rate, and not counted. */
+  /** Sent before, each time, at the same rate, and not counted. */
   readonly warmUpRequests: number
   /** One, or several in turn, whose answers have the same length. */
   readonly request: string | readonly string[]
   /** Same seed, same times. */
   readonly seed: number
   readonly sleeps?: boolean
+  /** All of it once more, and so on. */
+  readonly again?: boolean
 }
 
 /** Microseconds from the intended moment of sending to the end of the answer. */
@@ -85,8 +89,10 @@ class PacedClient {
     while (this.#free.length < connections) this.#poll(100, (fd, events) => this.#learn(fd, events))
   }
 
-  /** Latencies in the order of the answers. */
+  /** Latencies in the order of the answers, until the next run. */
   run(): Float64Array {
+    this.#sent = 0
+    this.#answered = 0
     let dueNs = Bun.nanoseconds()
     while (this.#answered < this.#total) {
       const nowNs = Bun.nanoseconds()
@@ -195,7 +201,11 @@ function exponentialGaps(meanNs: number, seed: number): () => number {
 function main(options: PacedOptions): void {
   const client = new PacedClient(options)
   client.connect(options.target, options.connections)
-  const counted = client.run().subarray(options.warmUpRequests).toSorted()
+  do tell(client.run().subarray(options.warmUpRequests).toSorted())
+  while (options.again === true)
+}
+
+function tell(counted: Float64Array): void {
   const microseconds = (share: number) => percentile(counted, share) / 1e3
   const result: PacedResult = {
     p50: microseconds(0.5),
@@ -203,7 +213,7 @@ function main(options: PacedOptions): void {
     p999: microseconds(0.999),
     max: microseconds(1),
   }
-  process.stdout.write(`${JSON.stringify(result)}\n`)
+  writeSync(1, `${JSON.stringify(result)}\n`)
 }
 
 const FDS_MAX = 4096

@@ -30,7 +30,7 @@ export interface Settings {
   readonly cluster: ClusterSize
   /** Starts with an empty state. */
   readonly clusterStarts: number
-  /** Of one load at a fixed rate; two in each round. */
+  /** Of one load at a fixed rate; six in each round. */
   readonly clusterPacedSeconds: number
   /** Of changes and load before memory is looked at again. */
   readonly clusterBusySeconds: number
@@ -50,7 +50,7 @@ export const FULL: Settings = {
   patienceSeconds: 30,
   cluster: FULL_CLUSTER,
   clusterStarts: 3,
-  clusterPacedSeconds: 4,
+  clusterPacedSeconds: 3,
   clusterBusySeconds: 60,
 }
 

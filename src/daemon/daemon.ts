@@ -26,10 +26,12 @@ import { monotonicNow } from "../linux/clock.ts"
 import { SystemError } from "../linux/errno.ts"
 import type { Logger } from "../log/logger.ts"
 import { type Address, ANY_IPV4, ANY_IPV6, type Endpoint } from "../net/address.ts"
+import { after } from "../net/time.ts"
 import type { VirtualRouterSnapshot } from "../vrrp/messages.ts"
 import type { TrackedState } from "../vrrp/tracking.ts"
 import { AccessLog } from "./access-log.ts"
 import { addressMark } from "./address-mark.ts"
+import { BackgroundThreads } from "./background-threads.ts"
 import { Cluster, checkClusterAccess, hasCluster } from "./cluster/cluster.ts"
 import { ClusterServing } from "./cluster/cluster-serving.ts"
 import { publishedServers } from "./cluster/published-servers.ts"
@@ -52,6 +54,8 @@ import { poolState, Trackers } from "./tracking.ts"
 import { VrrpThread } from "./vrrp-thread.ts"
 
 const WATCH_INTERVAL_MS = 200
+/** With hundreds of changes a second, the threads are told of those of so long together. */
+const POOLS_EVERY_MS = 10
 const DRAIN_POLL_MS = 20
 const LISTEN_AGAIN_MS = 5_000
 /** How long a start waits for the API server before it goes on with what the disk has. */
@@ -84,6 +88,7 @@ export class Daemon implements AdminBackend {
   readonly #notifier: Notifier
   readonly #admin: AdminServer
   readonly #subscribers = new Set<(event: StatusEvent) => void>()
+  readonly #background = new BackgroundThreads()
   readonly #startedAt = monotonicNow()
   #vrrp: VrrpThread | undefined
   /** What the file says. */
@@ -94,6 +99,7 @@ export class Daemon implements AdminBackend {
   #cluster: Cluster | undefined
   #listenAgain: ReturnType<typeof setTimeout> | undefined
   #waitingPools = new Map<string, PoolConfig>()
+  #poolsNotBefore = monotonicNow()
   #loadedAt = Date.now()
   #generation = 0
   #lastError: string | null = null
@@ -114,6 +120,7 @@ export class Daemon implements AdminBackend {
       count: options.threads,
       sessionsMax: options.sessionsMax,
       faultInjection: options.faultInjection,
+      nice: this.#background.nice,
       onLog: (record) => this.#log.log(record),
       onAccess: (records) => this.#accessLog.write(records, new Date()),
       onHopeless: options.onHopeless,
@@ -165,6 +172,7 @@ export class Daemon implements AdminBackend {
     this.#config = this.#clusterServing.merge(config, cluster?.contribution)
     await this.#apply(this.#config, undefined)
     cluster?.settled()
+    this.#background.stepBack()
     this.#watch = setInterval(() => this.#watchThreads(), WATCH_INTERVAL_MS)
     this.#isReady = true
   }
@@ -178,6 +186,7 @@ export class Daemon implements AdminBackend {
   async stop(cutShort: Promise<void>): Promise<void> {
     this.#isReady = false
     clearInterval(this.#watch)
+    this.#background.stop()
     await this.#reloading
     const silence = new Silence(this.#leavingEndpoints())
     await this.#threads.closeListeners()
@@ -379,12 +388,19 @@ export class Daemon implements AdminBackend {
     this.#enqueue("The cluster's state", () => this.#applyCluster())
   }
 
-  /** Endpoints: pools that are others now. Those that wait go together. */
+  /** Endpoints: pools that are others now. Of a crowd, those that wait go together. */
   #poolsChanged(changed: readonly PoolConfig[]): void {
-    const isQueued = this.#waitingPools.size > 0
+    const isAwaited = this.#waitingPools.size > 0
     for (const pool of changed) this.#waitingPools.set(pool.name, pool)
-    if (isQueued) return
+    if (isAwaited) return
+    const waitMs = this.#poolsNotBefore - monotonicNow()
+    if (waitMs <= 0) this.#applyPools()
+    else setTimeout(() => this.#applyPools(), waitMs)
+  }
+
+  #applyPools(): void {
     this.#enqueue("Endpoints", async () => {
+      this.#poolsNotBefore = after(monotonicNow(), POOLS_EVERY_MS)
       const waiting = this.#waitingPools
       this.#waitingPools = new Map()
       const { config, pools } = this.#clusterServing.withPools(this.#config, waiting)
@@ -481,6 +497,7 @@ export class Daemon implements AdminBackend {
 
   #startVrrp(): void {
     this.#vrrp = new VrrpThread({
+      nice: this.#background.nice,
       addressMark: addressMark(this.#options.configPath),
       onState: (snapshot, previous) => this.#routerChanged(snapshot, previous),
       onLog: (record) => this.#log.log(record),

@@ -42,6 +42,7 @@ async function start(options: Partial<DataThreadsOptions> = {}): Promise<void> {
     count: 2,
     sessionsMax: 100,
     faultInjection: true,
+    nice: 0,
     onLog: ({ message }) => logged.push(message),
     onAccess: (some) => records.push(...some),
     onHopeless: (reason) => hopeless.push(reason),

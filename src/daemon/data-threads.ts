@@ -94,6 +94,8 @@ export interface DataThreadsOptions {
   /** Open sessions that the descriptor limit allows, over all threads. */
   readonly sessionsMax: number
   readonly faultInjection: boolean
+  /** What the process was started with; those of data threads that are started later, too. */
+  readonly nice: number
   readonly onLog: (record: Extract<FromDataThread, { type: "log" }>) => void
   readonly onAccess: (records: readonly AccessRecord[]) => void
   /** Threads keep dying: the process should give up its addresses and end. */
@@ -127,7 +129,7 @@ export class DataThreads {
 
   constructor(options: DataThreadsOptions) {
     this.#options = options
-    const { count, sessionsMax, faultInjection } = options
+    const { count, sessionsMax, faultInjection, nice } = options
     this.#buffers = {
       ledger: FdLedger.allocate(),
       board: ServerBoard.allocate(),
@@ -138,6 +140,7 @@ export class DataThreads {
       httpCounters: Array.from({ length: count }, () => SharedMemory.allocate(HTTP_COUNTERS_BYTES)),
       rates: RateTable.allocate(crypto.getRandomValues(new Int32Array(1))[0] ?? 0),
       faultInjection,
+      nice,
     }
     this.board = new ServerBoard(this.#buffers.board)
     this.budget = new SessionBudget(this.#buffers.budget, sessionsMax)

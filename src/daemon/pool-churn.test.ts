@@ -35,6 +35,7 @@ beforeEach(async () => {
     count: 2,
     sessionsMax: 1000,
     faultInjection: false,
+    nice: 0,
     onLog: () => {},
     onAccess: () => {},
     onHopeless: () => {},

@@ -21,6 +21,8 @@ const HUNG_AFTER_MS = 3_000
 const STOP_WAIT_MS = 1_000
 
 export interface VrrpThreadOptions {
+  /** What the process was started with: for where real-time scheduling is not to be had. */
+  readonly nice: number
   /** IFA_PROTO of the addresses it places; the thread's own default unless given. */
   readonly addressMark?: number
   readonly onState: (
@@ -58,6 +60,7 @@ export class VrrpThread {
     const start: VrrpThreadData = {
       mailbox: this.#mailbox.address,
       heartbeat: this.#heartbeat.buffer,
+      nice: options.nice,
       ...(options.addressMark === undefined ? {} : { addressMark: options.addressMark }),
     }
     this.#worker.postMessage(start, [this.#mailbox.address.port as unknown as ArrayBuffer])

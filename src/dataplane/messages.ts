@@ -160,4 +160,6 @@ export interface DataThreadStart {
   readonly rates: SharedArrayBuffer
   /** Allows `fault` messages. */
   readonly faultInjection: boolean
+  /** What the process was started with. */
+  readonly nice: number
 }

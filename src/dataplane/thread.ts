@@ -21,7 +21,7 @@ import { EPOLLIN } from "../linux/epoll.ts"
 import { FdLedger } from "../linux/fd-ledger.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
 import { PipePool } from "../linux/pipe.ts"
-import { threadId, useShortSlices } from "../linux/process.ts"
+import { setNice, threadId, useShortSlices } from "../linux/process.ts"
 import { type Handler, Reactor } from "../linux/reactor.ts"
 import { SharedMemory } from "../linux/shared-memory.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
@@ -88,7 +88,10 @@ class DataThread implements Handler {
   constructor(start: DataThreadStart) {
     this.#heartbeat = new Heartbeat(start.heartbeat)
     this.#heartbeat.identify(threadId())
-    useShortSlices() // what control computes must not make clients wait
+    // What control computes must not make clients wait. Whoever is started later has inherited
+    // its nice value.
+    setNice(threadId(), start.nice)
+    useShortSlices()
     this.#mailbox = new MailboxReader(start.mailbox)
     this.#faultInjection = start.faultInjection
     const allServerCounters = start.serverCounters.map(serverCounters)

@@ -54,6 +54,7 @@ export const libc = dlopen("libc.so.6", {
   send: { args: [i32, ptr, size, i32], returns: ssize },
   sendmsg: { args: [i32, ptr, i32], returns: ssize },
   sendto: { args: [i32, ptr, size, i32, ptr, u32], returns: ssize },
+  setpriority: { args: [i32, u32, i32], returns: i32 },
   setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
   shutdown: { args: [i32, i32], returns: i32 },
   socket: { args: [i32, i32, i32], returns: i32 },

@@ -1,7 +1,14 @@
 import { expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { release } from "node:os"
-import { canBeInterrupted, raiseOpenFilesLimit, threadId, useShortSlices } from "./process.ts"
+import {
+  canBeInterrupted,
+  niceOf,
+  raiseOpenFilesLimit,
+  setNice,
+  threadId,
+  useShortSlices,
+} from "./process.ts"
 
 test("raiseOpenFilesLimit() makes the hard limit the one in force", () => {
   const limit = raiseOpenFilesLimit()
@@ -16,6 +23,20 @@ test("raiseOpenFilesLimit() makes the hard limit the one in force", () => {
 
 test("threadId() is the number the kernel has for the calling thread", () => {
   expect(threadId()).toBe(process.pid)
+})
+
+test("setNice() puts a thread behind others, and short slices leave it there", () => {
+  const before = niceOf(threadId()) ?? 0
+  try {
+    expect(setNice(threadId(), before + 3)).toBe(true)
+    expect(niceOf(threadId())).toBe(before + 3)
+    expect(useShortSlices()).toBe(true)
+    expect(niceOf(threadId())).toBe(before + 3)
+  } finally {
+    setNice(threadId(), before)
+  }
+  expect(niceOf(0x7fffffff)).toBeUndefined()
+  expect(setNice(0x7fffffff, 0)).toBe(false)
 })
 
 test("canBeInterrupted() is true of a thread that runs, false of one that has ended", () => {

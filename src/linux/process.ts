@@ -9,6 +9,8 @@ import { lastErrno, libc, NULL } from "./libc.ts"
 const RLIMIT_NOFILE = 7
 const RLIMIT_BYTES = 16
 const SCHED_FIFO = 1
+/** On Linux of a thread, whatever POSIX says. */
+const PRIO_PROCESS = 0
 /** Children of the process do not inherit real-time scheduling. */
 const SCHED_RESET_ON_FORK = 0x40000000
 
@@ -41,6 +43,25 @@ export function canBeInterrupted(thread: number): boolean {
   }
 }
 
+/** The nice value of a thread of this process; undefined once it has ended. */
+export function niceOf(thread: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/self/task/${thread}/stat`, "latin1")
+    // proc_pid_stat(5), number 19; number 3 is the first after the name.
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16])
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Threads that it starts inherit it. False: refused, as a lower one is without CAP_SYS_NICE or an
+ * RLIMIT_NICE, or the thread has ended.
+ */
+export function setNice(thread: number, nice: number): boolean {
+  return libc.setpriority(PRIO_PROCESS, thread, nice) === 0
+}
+
 /** Puts the calling thread under SCHED_FIFO with `priority` (1–99). */
 export function useFifoScheduling(priority: number): { ok: true } | { ok: false; errno: number } {
   const parameter = new NativeBytes(4)
@@ -60,12 +81,14 @@ export function useShortSlices(): boolean {
   if (number === undefined) return false
   const attributes = new NativeBytes(SCHED_ATTR_BYTES)
   attributes.view.setUint32(0, SCHED_ATTR_BYTES, true)
+  attributes.view.setInt32(SCHED_ATTR_NICE, niceOf(threadId()) ?? 0, true)
   attributes.view.setBigUint64(SCHED_ATTR_RUNTIME, SHORT_SLICE_NS, true)
   return libc.syscall(number, 0, attributes.address, 0) === 0
 }
 
-/** struct sched_attr (sched_setattr(2)): policy and nice value 0 are those of every thread here. */
+/** struct sched_attr (sched_setattr(2)): SCHED_OTHER is 0. */
 const SCHED_ATTR_BYTES = 48
+const SCHED_ATTR_NICE = 16
 const SCHED_ATTR_RUNTIME = 24
 const SHORT_SLICE_NS = 100_000n
 /** The C library has no function for it before 2.41. */

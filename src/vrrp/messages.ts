@@ -109,4 +109,5 @@ export interface VrrpThreadData {
   readonly mailbox: { readonly port: MessagePort; readonly doorbell: number }
   /** Beats at least once a second while the thread is alive (`Heartbeat`). */
   readonly heartbeat: SharedArrayBuffer
+  readonly nice: number
 }

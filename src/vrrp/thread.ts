@@ -14,7 +14,7 @@ import { monotonicNow } from "../linux/clock.ts"
 import { EPOLLIN, Epoll } from "../linux/epoll.ts"
 import { SystemError } from "../linux/errno.ts"
 import { MailboxReader } from "../linux/mailbox.ts"
-import { useFifoScheduling } from "../linux/process.ts"
+import { setNice, threadId, useFifoScheduling } from "../linux/process.ts"
 import { Rtnetlink } from "../linux/rtnetlink.ts"
 import { RtnetlinkMonitor } from "../linux/rtnetlink-monitor.ts"
 import { formatPrefix } from "../net/address.ts"
@@ -58,12 +58,14 @@ class VrrpThread implements DriverHost {
   readonly #leaving = new Set<RouterDriver>()
   readonly #tracked = new Map<string, Tracking>()
   #desired: readonly VrrpConfig[] = []
+  readonly #nice: number
   #isConfigured = false
   #isReady = false
   #isStopping = false
   #now: Instant = monotonicNow()
 
-  constructor({ mailbox, heartbeat, addressMark }: VrrpThreadData) {
+  constructor({ mailbox, heartbeat, nice, addressMark }: VrrpThreadData) {
+    this.#nice = nice
     this.addressMark = addressMark ?? ADDRESS_MARK
     this.#monitor = new RtnetlinkMonitor(["link", "ipv4-address"], this.addressMark)
     this.interfaces = new InterfaceTable(this.rtnetlink, this.addressMark)
@@ -88,6 +90,7 @@ class VrrpThread implements DriverHost {
   }
 
   run(): void {
+    setNice(threadId(), this.#nice)
     const scheduling = useFifoScheduling(FIFO_PRIORITY).ok ? "fifo" : "normal"
     this.post({ type: "started", scheduling })
     while (!this.#isStopping || this.#leaving.size > 0) this.#pass()

@@ -18,6 +18,7 @@ interface Settings {
 
 const settings: Settings = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"))
 const thread = new VrrpThread({
+  nice: 0,
   onState: (snapshot) => say({ type: "state", snapshot }),
   onLog: (record) => say(record),
   onLeaving: async (addresses) => {
