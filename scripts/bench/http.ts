@@ -22,6 +22,7 @@ import { measureMemory } from "./memory.ts"
 import type { PartResult } from "./report.ts"
 import { type Entrant, runRounds } from "./rounds.ts"
 import type { Settings } from "./settings.ts"
+import { measureSlowHeads } from "./slow-heads.ts"
 import { countSyscalls, describeSyscalls } from "./syscalls.ts"
 
 export async function runHttpPart(
@@ -40,6 +41,8 @@ export async function runHttpPart(
     request: requestText(),
     growthTarget: { ratioMax: 0.5, peer: "haproxy" },
   })
+  say("http: slow heads")
+  const figures = await measureSlowHeads(arena, settings, configurations)
   const contenders = await startAll(arena, configurations)
   await assertEqualAnswers(arena, contenders)
   const { cases, pacedRate } = httpCases(arena, contenders, settings)
@@ -55,7 +58,8 @@ export async function runHttpPart(
   ]
   for (const contender of contenders) await contender.stop()
   await origin.stop()
-  return { title: "http", rows: [...cases.flatMap(({ rows }) => rows), ...memory], notes }
+  const rows = [...cases.flatMap((each) => each.rows), ...memory]
+  return { title: "http", rows, figures, notes }
 }
 
 async function startAll(

@@ -6,8 +6,8 @@
  *
  * It polls instead of sleeping, because a wake-up costs more than what is measured, and is to be
  * started as the least of all programs (SCHED_IDLE, by `chrt`), because it shares its core with the
- * origin. Where other programs share that core as well and it must come before them (SCHED_FIFO), it
- * sleeps by a timer of the kernel (`sleeps`).
+ * origin. Where other programs share that core as well and it must come before them (SCHED_FIFO),
+ * it sleeps by a timer of the kernel (`sleeps`).
  * Argument: a file with `PacedOptions` as JSON. Writes one line of JSON, `PacedResult`; one after
  * another until it is killed, if asked to go on (`again`).
  */

@@ -18,6 +18,8 @@ export interface Settings {
   readonly handshakes: number
   /** Idle connections opened for the memory figure. */
   readonly idleConnections: number
+  /** Clients that never come to the end of a request. More do not fit 20 000 descriptors. */
+  readonly slowHeads: number
   /** Milliseconds of rest before memory is looked at: idle is who has said nothing for a while. */
   readonly restMs: number
   /** Fresh processes the memory figure is the median of. */
@@ -44,6 +46,7 @@ export const FULL: Settings = {
   pacedSeconds: 2,
   handshakes: 1_000,
   idleConnections: 2_000,
+  slowHeads: 9_700,
   restMs: 3_000,
   memoryRounds: 3,
   warmUpRounds: 1,
@@ -62,6 +65,7 @@ export const QUICK: Settings = {
   pacedSeconds: 0.5,
   handshakes: 50,
   idleConnections: 100,
+  slowHeads: 500,
   restMs: 300,
   memoryRounds: 1,
   warmUpRounds: 0,

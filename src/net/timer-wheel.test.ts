@@ -119,6 +119,25 @@ describe("TimerWheel", () => {
     expect([victim.firedAt, other.firedAt, timer.firedAt]).toEqual([[], [24], [16, 32_784]])
   })
 
+  test("of a crowd so many fire at a time, and none is forgotten or fired twice", () => {
+    const wheel = new TimerWheel(instant(0))
+    const crowd = Array.from({ length: 100 }, (_, at) => {
+      const timer = new Timer(() => at % 10 === 0 && timer.firedAt.length === 1 && again(timer))
+      return timer
+    })
+    const again = (timer: Timer) => wheel.arm(timer, instant(0))
+    for (const [at, timer] of crowd.entries()) wheel.arm(timer, instant(at < 60 ? 100 : 104))
+    const fired = () => crowd.flatMap(({ firedAt }) => firedAt).length
+    for (let before = 0; wheel.armed > 0; before = fired()) {
+      expect(wheel.waitMs(instant(120), 50)).toBe(0)
+      wheel.advance(instant(120), 7)
+      expect(fired() - before).toBeWithin(1, 8)
+    }
+    expect(crowd.map(({ firedAt }) => firedAt.length)).toEqual(
+      crowd.map((_, at) => (at % 10 === 0 ? 2 : 1)),
+    )
+  })
+
   test("an exception is the entry's own, the others fire", () => {
     const wheel = new TimerWheel(instant(0))
     const faulty = new Timer(() => {

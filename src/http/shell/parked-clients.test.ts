@@ -127,6 +127,26 @@ describe("a client that asks nothing for a second", () => {
   })
 })
 
+test("a crowd of parked clients is closed in several ticks", () => {
+  const { client: first, peer } = answered()
+  const others = Array.from({ length: 149 }, () => {
+    const client = harness.connect(endpoint)
+    client.send(GET)
+    peer.takeHead()
+    peer.send(OK)
+    client.take(OK)
+    return client
+  })
+  while (harness.clients().length > 0) later(1_100)
+  expect(harness.listener("connections")).toBe(150)
+  later(61_000)
+  expect(harness.listener("connections")).toBe(150 - 64)
+  later(61_008)
+  later(61_016)
+  expect(harness.listener("connections")).toBe(0)
+  for (const client of [first, ...others]) expect(client.untilEnd().how).toBe("end")
+})
+
 test("a client that has asked nothing yet is not parked: its head is awaited", () => {
   harness.connect(endpoint)
   harness.until("the connection", () => harness.clients().length === 1)
