@@ -1,8 +1,8 @@
 /**
  * A program that holds connections whose requests never come to the end of their head (slowloris):
  * each gets one more byte every now and then, all of them evenly spread over that time, as those
- * of many clients would be. Who is cut comes again. Argument: JSON `SlowHeadsOptions`. Writes
- * "slow N" when all are open.
+ * of many clients would be. Ends with an error when one of them is answered or cut. Argument: JSON
+ * `SlowHeadsOptions`. Writes "slow N" when all are open.
  *
  * On the system calls themselves, because what it costs is taken from the load's core.
  */
@@ -10,7 +10,7 @@ import { writeSync } from "node:fs"
 import { NativeBytes } from "../../src/linux/bytes.ts"
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, Epoll } from "../../src/linux/epoll.ts"
 import { encodeSockaddr } from "../../src/linux/sockaddr.ts"
-import { resetFd, send, startConnect } from "../../src/linux/tcp.ts"
+import { send, startConnect } from "../../src/linux/tcp.ts"
 import { parseEndpoint } from "../../src/net/address.ts"
 
 export interface SlowHeadsOptions {
@@ -25,9 +25,9 @@ class SlowHeads {
   readonly #options: SlowHeadsOptions
   readonly #epoll = new Epoll(256)
   readonly #sockaddr: NativeBytes
-  readonly #begin = NativeBytes.of(Buffer.from("GET /api/v1/small HTTP/1.1\r\nX-Slow: "))
+  readonly #head = NativeBytes.of(Buffer.from("GET /api/v1/small HTTP/1.1\r\nX-Slow: "))
   readonly #byte = NativeBytes.of(Buffer.from("x"))
-  /** Descriptors; who begins a head comes last. */
+  /** Descriptors. */
   readonly #slow: number[] = []
   #opening = 0
   #turn = 0
@@ -68,24 +68,16 @@ class SlowHeads {
     const count = this.#epoll.wait(1)
     for (let index = 0; index < count; index += 1) {
       const [fd, events] = [this.#epoll.fd(index), this.#epoll.events(index)]
-      if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) !== 0) this.#cut(fd)
-      else this.#begins(fd)
+      if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) !== 0) throw new Error("A slow head was cut")
+      this.#begin(fd)
     }
   }
 
-  #begins(fd: number): void {
+  #begin(fd: number): void {
     this.#opening -= 1
     this.#epoll.modify(fd, EPOLLIN | EPOLLET)
-    send(fd, this.#begin, 0, this.#begin.bytes.length)
+    send(fd, this.#head, 0, this.#head.bytes.length)
     this.#slow.push(fd)
-  }
-
-  /** Answered, or ended. */
-  #cut(fd: number): void {
-    const at = this.#slow.indexOf(fd)
-    if (at >= 0) this.#slow.splice(at, 1)
-    else this.#opening -= 1
-    resetFd(fd)
   }
 
   #sendOne(): void {

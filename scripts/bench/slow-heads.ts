@@ -78,13 +78,14 @@ async function startCrowd({ client }: Arena, target: string, connections: number
 }
 
 function newFigures(slowHeads: number) {
-  const figure = (id: string, title: string, unit: string, max?: number): Figure =>
-    newFigure({ id: `http.slow-heads.${id}`, title, unit, ...(max === undefined ? {} : { max }) })
+  const id = "http.slow-heads"
+  const ratio = { title: "with slow heads to without", unit: "ratio" }
+  const besieged = `the same with ${slowHeads} slow heads`
   return {
-    alone: figure("alone.p99", "latency at a fixed rate, p99", "µs"),
-    besieged: figure("besieged.p99", `the same with ${slowHeads} slow heads`, "µs"),
-    ratio: figure("ratio.p99", "with slow heads to without, p99", "ratio", 1.2),
-    ratioP50: figure("ratio.p50", "with slow heads to without, p50", "ratio"),
+    alone: newFigure({ id: `${id}.alone.p99`, title: "latency at a fixed rate, p99", unit: "µs" }),
+    besieged: newFigure({ id: `${id}.besieged.p99`, title: besieged, unit: "µs" }),
+    ratio: newFigure({ ...ratio, id: `${id}.ratio.p99`, title: `${ratio.title}, p99`, max: 1.2 }),
+    ratioP50: newFigure({ ...ratio, id: `${id}.ratio.p50`, title: `${ratio.title}, p50` }),
   }
 }
 

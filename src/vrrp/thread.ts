@@ -58,14 +58,13 @@ class VrrpThread implements DriverHost {
   readonly #leaving = new Set<RouterDriver>()
   readonly #tracked = new Map<string, Tracking>()
   #desired: readonly VrrpConfig[] = []
-  readonly #nice: number
   #isConfigured = false
   #isReady = false
   #isStopping = false
   #now: Instant = monotonicNow()
 
   constructor({ mailbox, heartbeat, nice, addressMark }: VrrpThreadData) {
-    this.#nice = nice
+    setNice(threadId(), nice)
     this.addressMark = addressMark ?? ADDRESS_MARK
     this.#monitor = new RtnetlinkMonitor(["link", "ipv4-address"], this.addressMark)
     this.interfaces = new InterfaceTable(this.rtnetlink, this.addressMark)
@@ -90,7 +89,6 @@ class VrrpThread implements DriverHost {
   }
 
   run(): void {
-    setNice(threadId(), this.#nice)
     const scheduling = useFifoScheduling(FIFO_PRIORITY).ok ? "fifo" : "normal"
     this.post({ type: "started", scheduling })
     while (!this.#isStopping || this.#leaving.size > 0) this.#pass()

@@ -50,10 +50,10 @@ export class ParkedClients extends LiveCrowd {
 
   /** Closes those whose time is over: of a crowd so many, and the others in the next tick. */
   override onTimer(now: Instant): void {
+    const { timers } = this.#context.reactor
     let closed = 0
     for (const [fd, idleSince] of this.#idleSince) {
       const deadline = this.#deadlineOf(idleSince)
-      const { timers } = this.#context.reactor
       if (deadline > now) return timers.arm(this, deadline)
       if (closed === CLOSED_MAX) return timers.arm(this, after(now, 1))
       this.#close(fd, "finish")
