@@ -7,13 +7,13 @@ import { readdirSync, readFileSync } from "node:fs"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import { startProbe } from "../lab/probe.ts"
 import type { ManagedProcess } from "../lab/process.ts"
+import { report } from "../lab/report.ts"
 import { startTcpServer } from "../lab/servers.ts"
+import { StallWatch } from "../lab/stall-watch.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import { type ClientCrowd, startCrowd } from "./crowd.ts"
-import { report } from "./report.ts"
 import { ServiceManager } from "./service-manager.ts"
 import { createStage, endReasons, fullStatus, nth, type Stage, startOddServer } from "./stage.ts"
-import { StallWatch } from "./stall-watch.ts"
 
 let stage: Stage
 let edge: Edge

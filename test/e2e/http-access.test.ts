@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Edge } from "../lab/edge.ts"
+import { report } from "../lab/report.ts"
 import {
   type Answer,
   ask,
@@ -17,7 +18,6 @@ import {
 import { startHttpLoad } from "./http-load.ts"
 import { seenBy } from "./http-servers.ts"
 import { createHttpStage, type HttpStage, poolOf, startHttpEdge } from "./http-stage.ts"
-import { report } from "./report.ts"
 import { nth } from "./stage.ts"
 
 let stage: HttpStage

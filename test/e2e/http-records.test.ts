@@ -7,11 +7,11 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Edge } from "../lab/edge.ts"
 import type { ManagedProcess } from "../lab/process.ts"
+import { report } from "../lab/report.ts"
 import { eventually } from "../lab/wait.ts"
 import { ask, HttpConnection, type Question } from "./http-connection.ts"
 import { startOddWebServer } from "./http-servers.ts"
 import { createHttpStage, type HttpStage, httpStatus, poolOf, startHttpEdge } from "./http-stage.ts"
-import { report } from "./report.ts"
 import { nth } from "./stage.ts"
 
 let stage: HttpStage

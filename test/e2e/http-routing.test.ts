@@ -7,11 +7,11 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Edge } from "../lab/edge.ts"
+import { report } from "../lab/report.ts"
 import { eventually } from "../lab/wait.ts"
 import { ask, fieldOf, HttpConnection, type Question, valuesOf } from "./http-connection.ts"
 import { seenBy, startOddWebServer, startWebServer, type WebServer } from "./http-servers.ts"
 import { createHttpStage, type HttpStage, poolOf, startHttpEdge } from "./http-stage.ts"
-import { report } from "./report.ts"
 import { nth } from "./stage.ts"
 
 let stage: HttpStage

@@ -9,8 +9,8 @@ import { startEdge } from "../lab/edge.ts"
 import { startHaproxy } from "../lab/haproxy.ts"
 import { createLab, type Lab } from "../lab/lab.ts"
 import { startNginx } from "../lab/nginx.ts"
+import { report } from "../lab/report.ts"
 import type { Played } from "./programs/smuggling-player.ts"
-import { report } from "./report.ts"
 import { nth } from "./stage.ts"
 
 /** Front port and the port of the server behind; all on loopback in a namespace. */

@@ -9,6 +9,7 @@ import type { ApiObject } from "../lab/api-server/object.ts"
 import { unusedRights } from "../lab/api-server/rights.ts"
 import type { SliceWriter } from "../lab/api-server/slice-writer.ts"
 import type { Edge } from "../lab/edge.ts"
+import { report } from "../lab/report.ts"
 import { eventually } from "../lab/wait.ts"
 import { makeAuthority, makeCertificate } from "./certificates.ts"
 import { ask, ingressObject, secretObject, tlsSecret } from "./kubernetes-ingress-stage.ts"
@@ -22,7 +23,6 @@ import {
   startPod,
   vrrpToml,
 } from "./kubernetes-stage.ts"
-import { report } from "./report.ts"
 
 const VIP = "192.168.1.40"
 const MANIFESTS = `${import.meta.dir}/../../config/kubernetes`

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { startCapture } from "../lab/capture.ts"
 import type { Edge } from "../lab/edge.ts"
+import { report } from "../lab/report.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import {
   addressOf,
@@ -19,7 +20,6 @@ import {
   startPod,
   vrrpToml,
 } from "./kubernetes-stage.ts"
-import { report } from "./report.ts"
 
 const VIP = "192.168.1.40"
 const BALANCED = "  type: LoadBalancer"

@@ -5,6 +5,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import type { Edge } from "../lab/edge.ts"
+import { report } from "../lab/report.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import { type HttpLoad, startHttpLoad } from "./http-load.ts"
 import { Deployment } from "./kubernetes-deployment.ts"
@@ -17,7 +18,6 @@ import {
   vrrpToml,
 } from "./kubernetes-stage.ts"
 import type { HttpFailure, HttpLoadReport } from "./programs/http-load.ts"
-import { report } from "./report.ts"
 
 let stage: KubernetesStage
 let a: Edge

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Edge } from "../lab/edge.ts"
+import { report } from "../lab/report.ts"
 import { eventually } from "../lab/wait.ts"
 import { type KeyPair, makeAuthority, makeCertificate } from "./certificates.ts"
 import {
@@ -27,7 +28,6 @@ import {
   VIP,
 } from "./kubernetes-ingress-stage.ts"
 import { createService } from "./kubernetes-stage.ts"
-import { report } from "./report.ts"
 import { nth } from "./stage.ts"
 
 let stage: IngressStage

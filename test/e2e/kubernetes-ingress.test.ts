@@ -7,6 +7,7 @@ import { mkdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { openDoor } from "../lab/door.ts"
 import type { Edge } from "../lab/edge.ts"
+import { median, report } from "../lab/report.ts"
 import { eventually } from "../lab/wait.ts"
 import { makeAuthority, makeCertificate } from "./certificates.ts"
 import { HttpConnection } from "./http-connection.ts"
@@ -29,7 +30,6 @@ import {
   tlsSecret,
   VIP,
 } from "./kubernetes-ingress-stage.ts"
-import { median, report } from "./report.ts"
 
 let stage: IngressStage
 let edge: Edge

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { readFileSync, writeFileSync } from "node:fs"
 import type { SliceWriter } from "../lab/api-server/slice-writer.ts"
 import type { Edge } from "../lab/edge.ts"
+import { report } from "../lab/report.ts"
 import { eventually } from "../lab/wait.ts"
 import { type HttpLoad, startHttpLoad } from "./http-load.ts"
 import {
@@ -19,7 +20,6 @@ import {
   startPod,
   vrrpToml,
 } from "./kubernetes-stage.ts"
-import { report } from "./report.ts"
 
 const TOML = `${vrrpToml({ priority: 100, addresses: ["192.168.1.40"] })}
 [[address_pool]]

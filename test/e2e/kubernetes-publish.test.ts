@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test"
 import { type ApiObject, recordsAt, textAt } from "../lab/api-server/object.ts"
 import type { Edge } from "../lab/edge.ts"
 import type { ManagedProcess } from "../lab/process.ts"
+import { report } from "../lab/report.ts"
 import { startTcpServer } from "../lab/servers.ts"
 import { eventually } from "../lab/wait.ts"
 import {
@@ -16,7 +17,6 @@ import {
   startClusterEdge,
   vrrpToml,
 } from "./kubernetes-stage.ts"
-import { report } from "./report.ts"
 
 const VIP = "192.168.1.40"
 const NAME = "release/lb-mysql-server"

@@ -6,6 +6,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import type { SimulatedPod, SliceWriter } from "../lab/api-server/slice-writer.ts"
 import { startProbe } from "../lab/probe.ts"
+import { median, report } from "../lab/report.ts"
 import { startTcpServer } from "../lab/servers.ts"
 import { epochMs } from "../lab/wait.ts"
 import {
@@ -16,7 +17,6 @@ import {
   vrrpToml,
 } from "./kubernetes-stage.ts"
 import type { LoggedConnection } from "./programs/connection-log.ts"
-import { median, report } from "./report.ts"
 import { nth } from "./stage.ts"
 
 const SERVICE = "192.168.1.240"

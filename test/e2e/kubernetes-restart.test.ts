@@ -8,6 +8,7 @@ import { join } from "node:path"
 import type { SliceWriter } from "../lab/api-server/slice-writer.ts"
 import type { Edge } from "../lab/edge.ts"
 import type { Disturbance } from "../lab/lan.ts"
+import { report } from "../lab/report.ts"
 import { startTcpServer } from "../lab/servers.ts"
 import { eventually } from "../lab/wait.ts"
 import { startHttpLoad } from "./http-load.ts"
@@ -20,7 +21,6 @@ import {
   startPod,
   vrrpToml,
 } from "./kubernetes-stage.ts"
-import { report } from "./report.ts"
 
 const VIP = "192.168.1.40"
 const BALANCED = "192.168.1.240"

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test"
 import type { Edge } from "../lab/edge.ts"
 import { httpProbe, type Probe, startProbe } from "../lab/probe.ts"
+import { report } from "../lab/report.ts"
 import { eventually } from "../lab/wait.ts"
 import { type HttpLoad, startHttpLoad } from "./http-load.ts"
 import { Deployment, type DeploymentOptions } from "./kubernetes-deployment.ts"
@@ -12,7 +13,6 @@ import {
   startClusterEdge,
   vrrpToml,
 } from "./kubernetes-stage.ts"
-import { report } from "./report.ts"
 
 let stage: KubernetesStage
 let edge: Edge

@@ -10,6 +10,7 @@ import { join } from "node:path"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import type { Host } from "../lab/host.ts"
 import { ACCOUNTS, type MariaDb, startMariaDb } from "../lab/mariadb.ts"
+import { report } from "../lab/report.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import {
   countFailures,
@@ -21,7 +22,6 @@ import {
   startConnectors,
   startSessions,
 } from "./mysql-clients.ts"
-import { report } from "./report.ts"
 import { createStage, fullStatus, nth, type Stage } from "./stage.ts"
 
 /** For sessions, which are counted; for single queries, which take turns; for what changes data. */

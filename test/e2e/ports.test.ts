@@ -11,8 +11,8 @@ import { afterEach, beforeEach, expect, test } from "bun:test"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import { httpProbe, startProbe } from "../lab/probe.ts"
 import type { ProberReport } from "../lab/prober.ts"
+import { report } from "../lab/report.ts"
 import { startHttpServer } from "../lab/servers.ts"
-import { report } from "./report.ts"
 import { createStage, fullStatus, nth, type Stage } from "./stage.ts"
 
 const RATE = 2_000

@@ -14,10 +14,10 @@ import {
 import { join } from "node:path"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import { startProbe } from "../lab/probe.ts"
+import { median, report } from "../lab/report.ts"
 import { startTcpServer } from "../lab/servers.ts"
 import { eventually } from "../lab/wait.ts"
 import { startCrowd } from "./crowd.ts"
-import { median, report } from "./report.ts"
 import { createStage, fullStatus, nth, type Stage } from "./stage.ts"
 
 let stage: Stage

@@ -8,10 +8,10 @@ import { afterAll, afterEach, beforeAll, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import { startHaproxy } from "../lab/haproxy.ts"
+import { report } from "../lab/report.ts"
 import { startTcpServer } from "../lab/servers.ts"
 import { eventually } from "../lab/wait.ts"
 import { startCrowd } from "./crowd.ts"
-import { report } from "./report.ts"
 import { createStage, endReasons, fullStatus, nth, type Stage } from "./stage.ts"
 
 /** Two descriptors each, of the 20 000 that are the hard limit of many machines. */

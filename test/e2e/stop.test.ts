@@ -6,14 +6,14 @@ import { afterAll, afterEach, beforeAll, expect, test } from "bun:test"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import { startProbe } from "../lab/probe.ts"
 import type { ManagedProcess } from "../lab/process.ts"
+import { report } from "../lab/report.ts"
 import { startHttpServer, startTcpServer } from "../lab/servers.ts"
+import { StallWatch } from "../lab/stall-watch.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import { startCrowd } from "./crowd.ts"
 import type { WatchedEnd } from "./programs/odd-server.ts"
-import { report } from "./report.ts"
 import { ServiceManager } from "./service-manager.ts"
 import { createStage, fullStatus, nth, type Stage, startOddServer } from "./stage.ts"
-import { StallWatch } from "./stall-watch.ts"
 
 let stage: Stage
 let watched: ManagedProcess

@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import { startProbe } from "../lab/probe.ts"
-import { epochMs } from "../lab/wait.ts"
+import { epochMs, eventually } from "../lab/wait.ts"
 import { fullStatus, nth } from "./stage.ts"
 import { createPair, edgeToml, neighbour, type Pair, startPair } from "./vrrp-pair.ts"
 
@@ -70,7 +70,7 @@ test("a reload that removes it resets its sessions alone, and the router stays a
   edge.writeConfig(edgeToml({ priority: 100, interval: "100ms", tables: SETTINGS.tables }))
   expect((await edge.command("reload")).exitCode).toBe(0)
   await six.waitFor("ConnectionResetError")
-  expect(await pair.a.holds(VIP6)).toBe(false)
+  await eventually(async () => !(await pair.a.holds(VIP6)), { what: "the address to go" })
   expect(await transitions(edge)).toBe(before)
   expect(four.running).toBe(true)
 }, 30_000)

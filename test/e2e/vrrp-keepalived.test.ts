@@ -9,7 +9,9 @@ import { type Edge, startEdge } from "../lab/edge.ts"
 import type { AddressEvent } from "../lab/host.ts"
 import { type Keepalived, keepalivedConfig, startKeepalived } from "../lab/keepalived.ts"
 import { type Probe, startProbe } from "../lab/probe.ts"
+import { report } from "../lab/report.ts"
 import { startTcpServer } from "../lab/servers.ts"
+import { StallWatch } from "../lab/stall-watch.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import {
   type Advert,
@@ -20,9 +22,7 @@ import {
   tenures,
   transitions,
 } from "./adverts.ts"
-import { report } from "./report.ts"
 import { fullStatus, nth } from "./stage.ts"
-import { StallWatch } from "./stall-watch.ts"
 import { createPair, edgeToml, type Pair, SERVICE, VIP } from "./vrrp-pair.ts"
 
 const CAPTURE_MS_MIN = 60_000

@@ -11,9 +11,9 @@ import { Rtnetlink } from "../../src/linux/rtnetlink.ts"
 import { inNamespace } from "../kernel/namespace.ts"
 import { type Edge, startEdge } from "../lab/edge.ts"
 import type { Host } from "../lab/host.ts"
+import { report } from "../lab/report.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import { startCrowd } from "./crowd.ts"
-import { report } from "./report.ts"
 import {
   addressEvent,
   createPair,

@@ -6,10 +6,10 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import type { Edge } from "../lab/edge.ts"
 import { type Probe, startProbe } from "../lab/probe.ts"
 import type { ManagedProcess } from "../lab/process.ts"
+import { median, report } from "../lab/report.ts"
+import { StallWatch, withinLimits } from "../lab/stall-watch.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import { startCrowd } from "./crowd.ts"
-import { median, report } from "./report.ts"
-import { StallWatch, withinLimits } from "./stall-watch.ts"
 import {
   addressEvent,
   createPair,

@@ -4,9 +4,9 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { startEdge } from "../lab/edge.ts"
+import { report } from "../lab/report.ts"
 import { epochMs, eventually } from "../lab/wait.ts"
 import { readAdverts } from "./adverts.ts"
-import { report } from "./report.ts"
 import { fullStatus, nth } from "./stage.ts"
 import { createPair, edgeToml, type Pair, startPair } from "./vrrp-pair.ts"
 
