@@ -45,7 +45,7 @@ export const FULL: Settings = {
   bulkFiles: 5,
   pacedSeconds: 2,
   handshakes: 1_000,
-  idleConnections: 2_000,
+  idleConnections: 9_000,
   slowHeads: 9_700,
   restMs: 3_000,
   memoryRounds: 3,

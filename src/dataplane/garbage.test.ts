@@ -4,7 +4,7 @@ import { Garbage, type Heap } from "./garbage.ts"
 const MIB = 1024 * 1024
 const LIMITS = { newMax: MIB / 2, oldBytesMax: 20 * MIB }
 
-/** `done` has an "n" for what is new, an "a" for all, a "t" for tidying up, each time. */
+/** `done` says what was done: "n" new, "a" all, "g" giving back, "t" tidying up. */
 function heapOf(mib: number) {
   const heap = { mib, cleanMib: mib, done: "" }
   const functions: Heap = {
@@ -14,6 +14,10 @@ function heapOf(mib: number) {
     },
     collectAll: () => {
       heap.done += "a"
+      heap.mib = heap.cleanMib
+    },
+    giveBack: () => {
+      heap.done += "g"
       heap.mib = heap.cleanMib
     },
     tidyUp: () => {
@@ -51,4 +55,14 @@ test("Garbage.made() does not take for garbage what tidying up has left", () => 
   garbage.tidyUp()
   garbage.made(MIB)
   expect(heap.done).toBe("tn")
+})
+
+test("Garbage.giveBack() is a beginning, too", () => {
+  const { heap, garbage } = heapOf(30)
+  heap.mib = 50
+  heap.cleanMib = 45
+  garbage.giveBack()
+  heap.mib = 60
+  garbage.made(MIB)
+  expect(heap.done).toBe("gn")
 })

@@ -4,8 +4,8 @@
  * JavaScriptCore collects on a timer when a thread is idle, but timers never run in one that blocks
  * in `epoll_wait`; it then keeps its garbage until it has made tens of megabytes more, and what a
  * crowd of new connections needs is taken from the system in place of what lies about. A collection
- * takes some 5 ms, so it is for moments in which nobody asks for anything. Not by `Bun.gc(true)`,
- * for which the threads that do serve somebody have to wait as well.
+ * of all takes some 10 ms, so it is for moments in which nobody asks for anything. Not by
+ * `Bun.gc(true)`, for which the threads that do serve somebody have to wait as well.
  */
 import { after, type Instant } from "../net/time.ts"
 

@@ -46,8 +46,8 @@ import type {
   ToDataThread,
 } from "./messages.ts"
 
-/** In servers of pools that are set, each of which leaves 700 bytes. */
-const GARBAGE_LIMITS = { newMax: 4_096, oldBytesMax: 8 * 1024 * 1024 }
+/** In events, and in servers of pools that are set: each of them leaves some 700 bytes. */
+const GARBAGE_LIMITS = { newMax: 8_192, oldBytesMax: 16 * 1024 * 1024 }
 /** The longest the thread sleeps, and so the slowest its heart beats. */
 const PASS_WAIT_MS_MAX = 100
 /** What control has to say may take long: it comes in portions, each of about a millisecond. */
@@ -143,13 +143,16 @@ class DataThread implements Handler {
   run(): void {
     post({ type: "started" })
     const collection = new IdleCollection(this.#reactor.now)
+    let handled = 0
     while (!this.#isStopping) {
       this.#reactor.pass(PASS_WAIT_MS_MAX)
+      this.#garbage.made(this.#reactor.dispatched - handled)
+      handled = this.#reactor.dispatched
       this.#listeners.resumePaused()
       this.#spareDescriptors()
       this.#flushAccess()
       if (collection.isDue(this.#reactor.dispatched + this.#told, this.#reactor.now)) {
-        this.#garbage.collect()
+        this.#garbage.giveBack()
       }
     }
     this.#ledger.release(this.#reactor.descriptor)

@@ -57,7 +57,7 @@ const REBUILD_AFTER_MS = 10
 const REBUILD_SHARE = 0.2
 const STOP_WAIT_MS = 1_000
 /** In characters of JSON, each of which leaves some ten bytes. */
-const GARBAGE_LIMITS = { newMax: 512 * 1024, oldBytesMax: 8 * 1024 * 1024 }
+const GARBAGE_LIMITS = { newMax: 256 * 1024, oldBytesMax: 8 * 1024 * 1024 }
 const STATE_FILE = "kubernetes.jsonl"
 const FRESH_POLL_MS = 50
 const FRESH_WAIT_MS = 5_000
