@@ -20,6 +20,8 @@ export interface Settings {
   readonly idleConnections: number
   /** Clients that never come to the end of a request. More do not fit 20 000 descriptors. */
   readonly slowHeads: number
+  /** Of each half of a round. */
+  readonly slowHeadsWindows: number
   /** Milliseconds of rest before memory is looked at: idle is who has said nothing for a while. */
   readonly restMs: number
   /** Fresh processes the memory figure is the median of. */
@@ -47,6 +49,7 @@ export const FULL: Settings = {
   handshakes: 1_000,
   idleConnections: 9_000,
   slowHeads: 9_700,
+  slowHeadsWindows: 24,
   restMs: 3_000,
   memoryRounds: 3,
   warmUpRounds: 1,
@@ -66,6 +69,7 @@ export const QUICK: Settings = {
   handshakes: 50,
   idleConnections: 100,
   slowHeads: 500,
+  slowHeadsWindows: 4,
   restMs: 300,
   memoryRounds: 1,
   warmUpRounds: 0,

@@ -4,6 +4,9 @@
  * is the proxy and not the measuring that is made slow. What is measured is that they are there,
  * not that they come or are cut, which with this many at once is a load of another kind: they are
  * given time, and the listener's `head_timeout` is longer than a round.
+ *
+ * Latencies are taken over windows of a quarter of a second, and the median window counts: what
+ * the machine itself does to a window now and then is not the slow heads'.
  */
 import { join } from "node:path"
 import { startEdge } from "../../test/lab/edge.ts"
@@ -33,8 +36,8 @@ export async function measureSlowHeads(
     target,
     connections: 64,
     requestsPerSecond: REQUESTS_PER_SECOND,
-    requests: Math.round(REQUESTS_PER_SECOND * settings.pacedSeconds),
-    warmUpRequests: Math.round(REQUESTS_PER_SECOND / 2),
+    requests: Math.round(REQUESTS_PER_SECOND * WINDOW_SECONDS),
+    warmUpRequests: Math.round(REQUESTS_PER_SECOND * SETTLE_SECONDS),
     request: requestText(),
     seed: 1,
     sleeps: true,
@@ -42,7 +45,7 @@ export async function measureSlowHeads(
   const disturbance = new Disturbance(() => arenaPids(arena), 1000 * settings.patienceSeconds)
   const sample = async () => {
     const results: PacedResult[] = []
-    while (results.length < SAMPLES) {
+    while (results.length < settings.slowHeadsWindows) {
       results.push(await disturbance.undisturbed(() => load.next(() => {})))
     }
     const middle = (pick: (result: PacedResult) => number) => median(results.map(pick))
@@ -92,5 +95,6 @@ function newFigures(slowHeads: number) {
 const REQUESTS_PER_SECOND = 2_000
 /** Between two bytes of one slow client. */
 const BYTE_MS = 2_000
-/** Of each half of a round, whose median counts. */
-const SAMPLES = 3
+const WINDOW_SECONDS = 0.25
+/** Between two windows. */
+const SETTLE_SECONDS = 0.05

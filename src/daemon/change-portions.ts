@@ -12,11 +12,12 @@ import type {
 } from "../dataplane/messages.ts"
 import { routeKeys } from "../http/compiled-routes.ts"
 
-/** Each is a matter of about a millisecond. */
-const SERVERS_MAX = 256
+/** About 50 µs: endpoints change all the time, and who asks meanwhile waits. */
+const SERVERS_MAX = 16
+/** About a millisecond. */
 const ROUTES_MAX = 128
 
-/** Pools in portions of some hundred servers; a pool is not divided. */
+/** Pools in portions of a few servers; a pool is not divided. */
 export function poolPortions(pools: readonly DataPoolSpec[]): DataPoolSpec[][] {
   const portions: DataPoolSpec[][] = []
   let room = 0

@@ -27,6 +27,7 @@ import { SharedMemory } from "../linux/shared-memory.ts"
 import { encodeSockaddr } from "../linux/sockaddr.ts"
 import { LogLimiter } from "../log/log-limiter.ts"
 import { type Address, type Family, familyOf } from "../net/address.ts"
+import { after } from "../net/time.ts"
 import { Pool } from "../pool/pool.ts"
 import { ServerBoard } from "../pool/server-board.ts"
 import { serverCounters } from "../pool/server-counters.ts"
@@ -50,10 +51,12 @@ import type {
 const GARBAGE_LIMITS = { newMax: 8_192, oldBytesMax: 16 * 1024 * 1024 }
 /** The longest the thread sleeps, and so the slowest its heart beats. */
 const PASS_WAIT_MS_MAX = 100
-/** What control has to say may take long: it comes in portions, each of about a millisecond. */
-const OBEY_MS = 1
-/** A portion leaves some 300 KB of garbage, an event one. */
+/** What control has to say may take long: it comes in portions, and clients go in between. */
+const OBEY_MS = 0.05
+/** A portion of routes leaves some 300 KB of garbage, an event or a server one. */
 const PORTION_EVENTS = 300
+/** So that many small events, as those of a stream, cost no more than a percent of the time. */
+const GARBAGE_EVERY_MS = 250
 /** Access lines are handed over in batches: at the end of a pass, or when this many wait. */
 const ACCESS_BATCH_MAX = 512
 
@@ -80,8 +83,12 @@ class DataThread implements Handler {
   readonly #passwordAnswers = new Map<number, (verdict: PasswordVerdict) => void>()
   #nextPasswordId = 1
   readonly #garbage = new Garbage(GARBAGE_LIMITS)
-  /** Portions of configuration, in events that leave as much garbage. */
+  /** Events whose garbage has been counted, and when to look again. */
+  #counted = 0
+  #countAt = monotonicNow()
+  /** Portions of configuration, in events that leave as much garbage; and before this change. */
   #told = 0
+  #toldBefore = 0
   #isStopping = false
   #isDebugging = false
 
@@ -143,11 +150,9 @@ class DataThread implements Handler {
   run(): void {
     post({ type: "started" })
     const collection = new IdleCollection(this.#reactor.now)
-    let handled = 0
     while (!this.#isStopping) {
       this.#reactor.pass(PASS_WAIT_MS_MAX)
-      this.#garbage.made(this.#reactor.dispatched - handled)
-      handled = this.#reactor.dispatched
+      this.#countGarbage()
       this.#listeners.resumePaused()
       this.#spareDescriptors()
       this.#flushAccess()
@@ -158,6 +163,14 @@ class DataThread implements Handler {
     this.#ledger.release(this.#reactor.descriptor)
     this.#reactor.close()
     post({ type: "stopped" })
+  }
+
+  #countGarbage(): void {
+    const { now, dispatched } = this.#reactor
+    if (now < this.#countAt) return
+    this.#garbage.made(dispatched - this.#counted)
+    this.#counted = dispatched
+    this.#countAt = after(now, GARBAGE_EVERY_MS)
   }
 
   /** Connections that are only kept count in no budget; the other threads have as many. */
@@ -196,8 +209,10 @@ class DataThread implements Handler {
   #obey(message: ToDataThread): void {
     switch (message.type) {
       case "pools":
-        this.#told += PORTION_EVENTS
-        for (const pool of message.set) this.#setPool(pool)
+        for (const pool of message.set) {
+          this.#told += pool.servers.length
+          this.#setPool(pool)
+        }
         return
       case "routes":
         this.#told += PORTION_EVENTS
@@ -256,10 +271,9 @@ class DataThread implements Handler {
     this.#isDebugging = message.debugLog
     this.#http.accessLog = message.accessLog ? accessLog : undefined
     // Nobody waits, in any thread: now, and not in a lull, which may be long in coming.
-    if (this.#told >= PORTION_EVENTS && this.#stream.budget.open === 0) {
-      this.#told = 0
-      this.#garbage.tidyUp()
-    }
+    const isMuch = this.#told - this.#toldBefore >= PORTION_EVENTS
+    this.#toldBefore = this.#told
+    if (isMuch && this.#stream.budget.open === 0) this.#garbage.tidyUp()
     post({ type: "done", id: message.id })
   }
 
